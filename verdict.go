@@ -1,0 +1,81 @@
+package minecanary
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// VerdictStatus is what is known of an endpoint.
+type VerdictStatus string
+
+// The verdicts. A failed probe proves nothing: only a protocol answer that cannot come from a pool is NotPool.
+const (
+	Unknown      VerdictStatus = "unknown"
+	Confirmed    VerdictStatus = "confirmed"    // it answered as a mining pool does
+	Node         VerdictStatus = "node"         // a coin daemon, not a pool
+	NotPool      VerdictStatus = "not-pool"     // a protocol answer that cannot come from a pool
+	Inconclusive VerdictStatus = "inconclusive" // timeouts, resets, closes, answers that fit nothing
+	Blocked      VerdictStatus = "blocked"      // our guard or budget refused, or nobody could be reached
+)
+
+// Strength grades evidence.
+type Strength string
+
+// The grades, from facts that need no other to facts that only add.
+const (
+	Proof  Strength = "proof"
+	Strong Strength = "strong"
+	Weak   Strength = "weak"
+)
+
+// Evidence is one fact behind a verdict or a hit.
+type Evidence struct {
+	// Kind is where it comes from: probe, score, block-list, allow-list; later payload, name, catalogue, rule.
+	Kind     string    `json:"kind"`
+	Strength Strength  `json:"strength"`
+	At       time.Time `json:"at"`
+	// Summary is one line of printable text, at most 512 bytes; bytes of a peer are quoted.
+	Summary string `json:"summary"`
+	// Transcript is what was said, one element a message, ">> " ours and "<< " theirs, quoted and capped.
+	Transcript []string `json:"transcript,omitempty"`
+}
+
+// Verdict is what is known of an endpoint, why, and for how long.
+type Verdict struct {
+	Endpoint Endpoint      `json:"endpoint"`
+	Status   VerdictStatus `json:"verdict"`
+	// Dialect is the mining protocol that answered: stratum-v1, cryptonote, ethproxy, zcash; "" if none.
+	Dialect string `json:"dialect,omitempty"`
+	// Coin as far as the answer tells it: bitcoin-family, monero, ethereum, zcash; "" if unknown.
+	Coin string `json:"coin,omitempty"`
+	TLS  bool   `json:"tls"`
+	// Reason is one printable line for people.
+	Reason   string     `json:"reason"`
+	Evidence []Evidence `json:"evidence,omitempty"`
+	At       time.Time  `json:"at"`
+	Expires  time.Time  `json:"expires"`
+	// FirstConfirmed is when the endpoint was first confirmed without a gap since; zero if it is not confirmed.
+	FirstConfirmed time.Time `json:"first_confirmed,omitzero"`
+}
+
+// Valid tells whether the verdict still holds at the given time.
+func (v Verdict) Valid(now time.Time) bool { return v.Status != "" && now.Before(v.Expires) }
+
+// Question is what a verifier is asked: is this endpoint a mining pool?
+type Question struct {
+	Endpoint Endpoint
+	// Client is on whose behalf the question is asked: the suspect with the best score.
+	Client netip.Addr
+	// Reply tells that packets were seen from the server, Payload that it sent data: a real two-way session.
+	Reply, Payload bool
+	// TLS tells that the sensor saw TLS; only a hint for what to try first.
+	TLS bool
+	// Name is the server name the client used (SNI), "" if unknown.
+	Name string
+	// Why is one line for the audit record.
+	Why string
+}
+
+// String gives a line for logs.
+func (q Question) String() string { return fmt.Sprintf("%s for %s: %s", q.Endpoint, q.Client, q.Why) }
