@@ -1,0 +1,200 @@
+package slicer
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/minecanary/minecanary"
+)
+
+const second = int64(time.Second / time.Microsecond)
+
+var (
+	miner = netip.MustParseAddr("10.0.0.5")
+	pool  = netip.MustParseAddr("198.51.100.10")
+)
+
+// conn is an hour's connection from the miner to the pool, handshake to FIN.
+func conn(change func(*minecanary.Record)) *minecanary.Record {
+	const all = minecanary.SYN | minecanary.ACK | minecanary.PSH | minecanary.FIN
+	r := &minecanary.Record{
+		Transport: minecanary.TCP, Orig: miner, Resp: pool, OrigPort: 40001, RespPort: 3333,
+		Start: 1000 * second, End: 4600 * second,
+		OrigPackets: 600, RespPackets: 540, OrigBytes: 60_000, RespBytes: 100_000, OrigPayload: 36_000, RespPayload: 78_400,
+		OrigFlags: all, RespFlags: all, FlagsKnown: true, Handshake: true,
+	}
+	change(r)
+	return r
+}
+
+func TestSlice(t *testing.T) {
+	type counts struct {
+		Ack, AckPush, Other uint32
+		Packets, Bytes      uint64
+		Start               int64 // seconds
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*minecanary.Record)
+		want   counts
+	}{
+		{"SYN slice not counted, FIN slice impure", func(*minecanary.Record) {}, counts{0, 58, 1, 590, 59_000, 1060}},
+		{"no payload: ACK only", func(r *minecanary.Record) { r.OrigFlags &^= minecanary.PSH }, counts{58, 0, 1, 590, 59_000, 1060}},
+		{"no end seen", func(r *minecanary.Record) { r.OrigFlags &^= minecanary.FIN }, counts{0, 59, 0, 590, 59_000, 1060}},
+		{"reset", func(r *minecanary.Record) { r.OrigFlags = r.OrigFlags&^minecanary.FIN | minecanary.RST }, counts{0, 58, 1, 590, 59_000, 1060}},
+		{"picked up mid-stream", func(r *minecanary.Record) { r.OrigFlags = minecanary.ACK | minecanary.PSH }, counts{0, 60, 0, 600, 60_000, 1000}},
+		{"the server's FIN does not count", func(r *minecanary.Record) {
+			r.OrigFlags, r.RespFlags = minecanary.ACK|minecanary.PSH, minecanary.ACK|minecanary.FIN
+		}, counts{0, 60, 0, 600, 60_000, 1000}},
+		{"flags unknown", func(r *minecanary.Record) { r.FlagsKnown, r.OrigFlags = false, 0 }, counts{0, 60, 0, 600, 60_000, 1000}},
+		{"flags unknown, no payload", func(r *minecanary.Record) { r.FlagsKnown, r.OrigFlags, r.OrigPayload = false, 0, 0 }, counts{60, 0, 0, 600, 60_000, 1000}},
+		{"short and whole", func(r *minecanary.Record) { r.End = r.Start + 10*second }, counts{0, 0, 1, 600, 60_000, 1000}},
+		{"short, mid-stream", func(r *minecanary.Record) {
+			r.End, r.OrigFlags = r.Start+10*second, minecanary.ACK|minecanary.PSH
+		}, counts{0, 1, 0, 600, 60_000, 1000}},
+		{"exactly one virtual slice", func(r *minecanary.Record) { r.End = r.Start + 60*second }, counts{0, 0, 1, 600, 60_000, 1000}},
+		{"a little more", func(r *minecanary.Record) { r.End = r.Start + 61*second }, counts{0, 0, 1, 300, 30_000, 1030}},
+		{"no slice without a packet", func(r *minecanary.Record) { r.OrigPackets = 3 }, counts{0, 1, 1, 2, 40_000, 2200}},
+		{"a client that never sent", func(r *minecanary.Record) { r.OrigPackets, r.OrigBytes = 0, 0 }, counts{}},
+		{"interim, first", func(r *minecanary.Record) { r.Kind = minecanary.KindInterim }, counts{}},
+		{"interim, middle", func(r *minecanary.Record) {
+			r.Kind, r.OrigFlags = minecanary.KindInterim, minecanary.ACK|minecanary.PSH
+		}, counts{0, 1, 0, 600, 60_000, 1000}},
+		{"interim, last", func(r *minecanary.Record) {
+			r.Kind, r.OrigFlags, r.Final = minecanary.KindInterim, minecanary.ACK|minecanary.PSH|minecanary.FIN, true
+		}, counts{0, 0, 1, 600, 60_000, 1000}},
+		{"interim, first and last", func(r *minecanary.Record) { r.Kind, r.Final = minecanary.KindInterim, true }, counts{0, 0, 1, 600, 60_000, 1000}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var s minecanary.Slices
+			if !New(Config{Virtual: time.Minute}).Slice(conn(tt.change), &s) {
+				t.Fatal("no slices")
+			}
+			got := counts{s.Ack, s.AckPush, s.Other, s.CountedPackets, s.CountedBytes, s.CountedStart / second}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if s.Client != miner || s.Server.Addr != pool || s.Server.Port != 3333 {
+				t.Errorf("client %s, server %s", s.Client, s.Server)
+			}
+		})
+	}
+}
+
+func TestNoSlices(t *testing.T) {
+	for name, change := range map[string]func(*minecanary.Record){
+		"UDP":       func(r *minecanary.Record) { r.Transport = minecanary.UDP },
+		"no packet": func(r *minecanary.Record) { r.OrigPackets, r.RespPackets = 0, 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s minecanary.Slices
+			if New(Config{}).Slice(conn(change), &s) {
+				t.Errorf("slices: %+v", s)
+			}
+		})
+	}
+}
+
+// swap makes the pool the originator, as in about half of the connections that ran before the sensor did.
+func swap(r *minecanary.Record) {
+	r.Orig, r.Resp, r.OrigPort, r.RespPort = r.Resp, r.Orig, r.RespPort, r.OrigPort
+	r.OrigPackets, r.RespPackets, r.OrigBytes, r.RespBytes = r.RespPackets, r.OrigPackets, r.RespBytes, r.OrigBytes
+	r.OrigPayload, r.RespPayload, r.OrigFlags, r.RespFlags = r.RespPayload, r.OrigPayload, r.RespFlags, r.OrigFlags
+	r.OrigLocal, r.RespLocal = r.RespLocal, r.OrigLocal
+}
+
+func TestDirection(t *testing.T) {
+	own := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, tt := range []struct {
+		name   string
+		local  []netip.Prefix
+		change func(*minecanary.Record)
+		client netip.Addr
+	}{
+		{"handshake", nil, func(*minecanary.Record) {}, miner},
+		{"handshake against odd ports", nil, func(r *minecanary.Record) { r.OrigPort, r.RespPort = 3333, 50000 }, miner},
+		{"a visitor from outside stays the client", own, swap, pool},
+		{"turned, our networks", own, func(r *minecanary.Record) { swap(r); r.Handshake = false; r.OrigPort, r.RespPort = 50000, 40001 }, miner},
+		{"turned, the log's flags", nil, func(r *minecanary.Record) {
+			r.OrigLocal, r.RespLocal = minecanary.Local, minecanary.Remote
+			swap(r)
+			r.Handshake, r.OrigPort, r.RespPort = false, 50000, 40001
+		}, miner},
+		{"our networks replace the log's flags", own, func(r *minecanary.Record) {
+			r.OrigLocal, r.RespLocal = minecanary.Remote, minecanary.Local
+			swap(r)
+			r.Handshake = false
+		}, miner},
+		{"turned, both local, pool's port", nil, func(r *minecanary.Record) {
+			r.OrigLocal, r.RespLocal = minecanary.Local, minecanary.Local
+			swap(r)
+			r.Handshake = false
+		}, miner},
+		{"turned, pool's high port", nil, func(r *minecanary.Record) { r.RespPort = 45700; swap(r); r.Handshake = false }, miner},
+		{"turned, well-known port", nil, func(r *minecanary.Record) { r.RespPort = 443; swap(r); r.Handshake = false }, miner},
+		{"turned, the lower port", nil, func(r *minecanary.Record) { r.RespPort = 12345; swap(r); r.Handshake = false }, miner},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var s minecanary.Slices
+			if !New(Config{Virtual: time.Minute, Local: tt.local}).Slice(conn(tt.change), &s) {
+				t.Fatal("no slices")
+			}
+			if s.Client != tt.client {
+				t.Errorf("client %s, want %s", s.Client, tt.client)
+			}
+		})
+	}
+}
+
+// TestTurnedGivesTheSame wants a turned mid-stream record to give the slices of the straight one.
+func TestTurnedGivesTheSame(t *testing.T) {
+	midStream := func(r *minecanary.Record) {
+		r.Handshake, r.OrigFlags, r.RespFlags = false, minecanary.ACK|minecanary.PSH, minecanary.ACK
+	}
+	s := New(Config{Virtual: time.Minute})
+	var straight, turned minecanary.Slices
+	s.Slice(conn(midStream), &straight)
+	s.Slice(conn(func(r *minecanary.Record) { midStream(r); swap(r) }), &turned)
+	if diff := cmp.Diff(straight, turned, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestCountsAreWithinTotals holds for any record: no more slices than time or packets allow, nothing counted that was
+// not there, and every slot of the buffer written.
+func TestCountsAreWithinTotals(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := conn(func(r *minecanary.Record) {
+			r.Kind = minecanary.Kind(rapid.IntRange(0, 1).Draw(t, "kind"))
+			r.End = r.Start + rapid.Int64Range(0, 1<<40).Draw(t, "duration")
+			r.OrigPackets = rapid.Uint64Range(0, 1<<40).Draw(t, "packets")
+			r.OrigBytes = rapid.Uint64Range(0, 1<<50).Draw(t, "bytes")
+			r.OrigFlags = minecanary.TCPFlags(rapid.Uint8().Draw(t, "flags"))
+			r.FlagsKnown = rapid.Bool().Draw(t, "known")
+			r.Final = rapid.Bool().Draw(t, "final")
+		})
+		virtual := time.Duration(rapid.Int64Range(0, 3600).Draw(t, "virtual")) * time.Second
+		junk := minecanary.Slices{Ack: 9, AckPush: 9, Other: 9, CountedPackets: 1 << 60, CountedBytes: 1 << 60, CountedStart: -1}
+		if !New(Config{Virtual: virtual}).Slice(r, &junk) {
+			t.Fatal("no slices")
+		}
+		s := junk
+		if uint64(s.Counted()) > s.ClientPackets || s.CountedPackets > s.ClientPackets || s.CountedBytes > s.ClientBytes {
+			t.Fatalf("counted more than there is: %+v", s)
+		}
+		if s.Counted() > 0 && (s.CountedStart < s.Start || s.CountedStart > s.End) {
+			t.Fatalf("counted slices start at %d, outside of %d to %d", s.CountedStart, s.Start, s.End)
+		}
+		if s.Counted() == 0 && (s.CountedPackets != 0 || s.CountedBytes != 0 || s.CountedStart != 0) {
+			t.Fatalf("no slice counted, but something in it: %+v", s)
+		}
+		if most := (r.End-r.Start)/max(virtual, MinVirtual).Microseconds() + 1; int64(s.Counted()) > most {
+			t.Fatalf("%d slices in the time of %d", s.Counted(), most)
+		}
+	})
+}
