@@ -1,0 +1,237 @@
+package memory
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/minecanary/minecanary"
+	"github.com/minecanary/minecanary/enrich"
+	"github.com/minecanary/minecanary/enrich/storetest"
+)
+
+func testConfig(limit int, file string) Config {
+	return Config{
+		Max: limit, Report: storetest.Report, Inactive: storetest.Inactive, File: file,
+		Rank: func(s *enrich.Suspect) float64 { return float64(s.Segments[0].Aggregate.ClientPackets) },
+	}
+}
+
+func TestContract(t *testing.T) {
+	open := func(t *testing.T, limit int) enrich.Store {
+		t.Helper()
+		return New(testConfig(limit, filepath.Join(t.TempDir(), "state")))
+	}
+	reopen := func(t *testing.T, s enrich.Store) enrich.Store {
+		t.Helper()
+		back := New(s.(*Store).cfg)
+		if err := back.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return back
+	}
+	storetest.Run(t, open, reopen)
+}
+
+// TestIndex inserts and removes at random and wants that exactly what is there is found.
+func TestIndex(t *testing.T) {
+	s := New(testConfig(10_000, ""))
+	rng := rand.New(rand.NewPCG(5, 5))
+	there := map[key]uint32{}
+	for range 200_000 {
+		sl := storetest.Slices(rng.IntN(3000), 1, storetest.Epoch, time.Minute)
+		k := keyOf(sl.Pair)
+		if n, ok := there[k]; ok && rng.IntN(2) == 0 {
+			s.remove(n)
+			delete(there, k)
+			continue
+		}
+		n := s.find(k, true)
+		if old, ok := there[k]; ok && old != n {
+			t.Fatalf("a key moved from %d to %d", old, n)
+		}
+		if s.suspects.at(n).head == none {
+			s.add(n, &sl)
+		}
+		there[k] = n
+	}
+	for k, n := range there {
+		if got := s.find(k, false); got != n {
+			t.Fatalf("found %d, want %d", got, n)
+		}
+	}
+	if s.suspects.used != len(there) {
+		t.Errorf("%d used, want %d", s.suspects.used, len(there))
+	}
+}
+
+func TestSegmentsAreBounded(t *testing.T) {
+	s := New(testConfig(10, ""))
+	for i := range 3 * DefaultSegments {
+		b := &enrich.Batch{
+			Partition: "p", Next: minecanary.Position{Offset: int64(i + 1)},
+			Slices: []minecanary.Slices{storetest.Slices(1, 1, storetest.Epoch.Add(time.Duration(i)*time.Hour), time.Minute)},
+		}
+		if _, err := s.Apply(t.Context(), b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := storetest.Dump(t, s)
+	if n := len(rows[0].Segments); n != DefaultSegments {
+		t.Errorf("%d segments, want %d", n, DefaultSegments)
+	}
+	var records uint32
+	for _, seg := range rows[0].Segments {
+		records += seg.Aggregate.Records
+	}
+	if records != 3*DefaultSegments {
+		t.Errorf("%d records are left of %d", records, 3*DefaultSegments)
+	}
+	if joined := s.Stats().Joined; joined != 2*DefaultSegments {
+		t.Errorf("%d joined, want %d", joined, 2*DefaultSegments)
+	}
+}
+
+// TestMemoryPerSuspect holds the promise of at most 250 bytes for each of a million suspects.
+func TestMemoryPerSuspect(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills a million suspects")
+	}
+	const n = 1_000_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	s := New(Config{Max: n, Report: storetest.Report, Inactive: storetest.Inactive})
+	sl := storetest.Slices(1, 1, storetest.Epoch, time.Minute)
+	one := []minecanary.Slices{sl}
+	for i := range n {
+		one[0].ClientPort = uint16(i)
+		one[0].Client = one[0].Client.Next()
+		if _, err := s.Apply(t.Context(), &enrich.Batch{Slices: one}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	per := float64(after.HeapAlloc-before.HeapAlloc) / n
+	t.Logf("%.1f bytes per suspect at %d suspects", per, s.suspects.used)
+	if per > 250 || s.suspects.used != n {
+		t.Errorf("%.1f bytes per suspect, %d suspects", per, s.suspects.used)
+	}
+	runtime.KeepAlive(s)
+}
+
+// TestSaveIsWholeOrOld cuts and flips a snapshot at many places: nothing but the whole file loads.
+func TestSaveIsWholeOrOld(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	s := New(testConfig(100, file))
+	for i := range 20 {
+		b := &enrich.Batch{Partition: "p", Next: minecanary.Position{Offset: int64(i + 1)}, Slices: []minecanary.Slices{storetest.Slices(i, 1, storetest.Epoch, time.Minute)}}
+		if _, err := s.Apply(t.Context(), b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := 0; cut < len(whole); cut += 7 {
+		if err := New(testConfig(100, "")).read(bytes.NewReader(whole[:cut])); !errors.Is(err, ErrSnapshot) {
+			t.Fatalf("the first %d of %d bytes: %v", cut, len(whole), err)
+		}
+		flipped := bytes.Clone(whole)
+		flipped[cut] ^= 0x40
+		if err := New(testConfig(100, "")).read(bytes.NewReader(flipped)); !errors.Is(err, ErrSnapshot) {
+			t.Fatalf("byte %d flipped: %v", cut, err)
+		}
+	}
+	// A Save that was killed leaves a file that Load removes, and the old state.
+	left := filepath.Join(filepath.Dir(file), ".state.123")
+	if err := os.WriteFile(left, whole[:100], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	back := New(testConfig(100, file))
+	if err := back.Load(t.Context()); err != nil || back.Stats().Suspects != 20 {
+		t.Errorf("%d suspects, %v", back.Stats().Suspects, err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the leftover is still there: %v", err)
+	}
+}
+
+func TestLoadWithAnotherWindow(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	s := New(testConfig(100, file))
+	for i := range 4 {
+		b := &enrich.Batch{Partition: "p", Next: minecanary.Position{Offset: int64(i + 1)}, Slices: []minecanary.Slices{
+			storetest.Slices(1, 1, storetest.Epoch.Add(time.Duration(i)*10*time.Minute), time.Minute),
+		}}
+		if _, err := s.Apply(t.Context(), b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(100, file)
+	cfg.Report = 24 * time.Hour
+	back := New(cfg)
+	if err := back.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seg := storetest.Dump(t, back)[0].Segments
+	if want := enrich.Window(storetest.Epoch.Unix() / 86400); len(seg) != 1 || seg[0].Window != want {
+		t.Errorf("%+v, want window %d", seg, want)
+	}
+}
+
+func FuzzSnapshot(f *testing.F) {
+	s := New(testConfig(100, ""))
+	for i := range 3 {
+		b := &enrich.Batch{Partition: "p", Next: minecanary.Position{Offset: int64(i + 1)}, Slices: []minecanary.Slices{storetest.Slices(i, 1, storetest.Epoch, time.Minute)}}
+		if _, err := s.Apply(f.Context(), b, nil); err != nil {
+			f.Fatal(err)
+		}
+	}
+	var buf bytes.Buffer
+	if err := s.write(f.Context(), &buf); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(buf.Bytes())
+	f.Add([]byte(snapshotMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := New(testConfig(100, ""))
+		if err := s.read(bytes.NewReader(b)); err != nil && !errors.Is(err, ErrSnapshot) {
+			t.Errorf("an error of another kind: %v", err)
+		}
+	})
+}
+
+func BenchmarkApply(b *testing.B) {
+	for _, suspects := range []int{1000, 100_000, 1_000_000} {
+		b.Run(strconv.Itoa(suspects), func(b *testing.B) {
+			s := New(Config{Max: 2 * suspects, Report: storetest.Report, Inactive: storetest.Inactive})
+			rng := rand.New(rand.NewPCG(1, 1))
+			one := &enrich.Batch{Slices: []minecanary.Slices{storetest.Slices(1, 1, storetest.Epoch, time.Minute)}}
+			for b.Loop() {
+				n := rng.IntN(suspects)
+				a := one.Slices[0].Client.As4()
+				a[1], a[2], a[3] = byte(n>>16), byte(n>>8), byte(n)
+				one.Slices[0].Client = netip.AddrFrom4(a)
+				if _, err := s.Apply(b.Context(), one, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
