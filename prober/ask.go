@@ -1,0 +1,300 @@
+package prober
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	minecanary "github.com/minecanary/minecanary"
+	"github.com/minecanary/minecanary/prober/audit"
+	"github.com/minecanary/minecanary/prober/dialect"
+)
+
+// mode says whether an endpoint is asked over TLS.
+type mode uint8
+
+const (
+	undecided mode = iota
+	plain
+	secured
+)
+
+// probe is one endpoint being asked. All of it belongs to the goroutine of run.
+type probe struct {
+	*Prober
+	ep      minecanary.Endpoint
+	opts    ProbeOptions
+	cfg     Config // the prober's, with the probe's timeout
+	order   []dialect.Dialect
+	began   time.Time // by the prober's clock
+	started time.Time // by the system's, for the duration
+	mode    mode
+	queue   []task // to be asked once the mode is decided
+	again   []task // the last of all: other forms of what was closed upon
+	hello   *task  // the one ClientHello that decides the mode, until it is sent
+	begun   int
+	running map[int]*running
+	stopped bool // no connection is begun any more
+	cancel  context.CancelFunc
+	talks   []Talk   // in the order of their ends
+	no      *refusal // of the endpoint's budget
+	failed  error    // of the audit trail
+	unasked bool     // some dialect was not asked
+}
+
+// running is a connection under way.
+type running struct {
+	task  task
+	heard bool
+	quiet bool
+}
+
+// event comes from a talk's goroutine; done is set on its last.
+type event struct {
+	id     int
+	signal signal
+	done   *Talk
+}
+
+// run asks until there is a proof, a protocol answer that cannot come from a pool, or nothing left to ask.
+//
+// Whether the server speaks TLS is found out with one ClientHello: at once if there is a hint, otherwise when the first
+// plain question draws no byte. Then the dialects follow, each on its own connection; a second connection is opened
+// beside one that is quiet, so that the waits overlap.
+func (p *probe) run(ctx context.Context) {
+	ctx, p.cancel = context.WithTimeout(ctx, p.cfg.EndpointTime)
+	defer p.cancel()
+	for _, d := range p.order {
+		p.queue = append(p.queue, p.task(d))
+	}
+	first := p.queue[0]
+	hello := first
+	hello.tls = true
+	p.queue[0].listen = true
+	events := make(chan event)
+	p.running = make(map[int]*running)
+	if p.opts.TLS || likelyTLS(p.ep.Port) {
+		p.begin(ctx, events, hello)
+	} else {
+		p.hello = &hello
+		p.begin(ctx, events, p.queue[0])
+		p.queue = p.queue[1:]
+	}
+	for len(p.running) > 0 {
+		e := <-events
+		r := p.running[e.id]
+		switch {
+		case e.done != nil:
+			delete(p.running, e.id)
+			p.end(r, *e.done)
+		case e.signal == heard:
+			r.heard = true
+			if p.mode == undecided && !r.task.tls {
+				p.mode, p.hello = plain, nil
+			}
+		case e.signal == shook:
+			if p.mode == undecided {
+				p.mode = secured
+				// What the handshake's connection asks need not be asked again.
+				p.queue = slices.DeleteFunc(p.queue, func(t task) bool { return t.dialect == r.task.dialect })
+			}
+		case e.signal == quiet:
+			r.quiet = true
+		}
+		p.next(ctx, events)
+	}
+	p.unasked = p.unasked || len(p.queue) > 0
+}
+
+// task makes the task of a dialect.
+func (p *probe) task(d dialect.Dialect) task {
+	host := p.opts.Name
+	if host == "" {
+		host = p.ep.Addr.String()
+	}
+	target := dialect.Target{Agent: p.cfg.Agent, Host: host, Port: strconv.Itoa(int(p.ep.Port))}
+	t := task{dialect: d.Name, requests: d.Ask(target)}
+	if d.Again != nil {
+		t.again = d.Again(target)
+	}
+	if d.Confirm != nil {
+		t.confirm = d.Confirm(target)
+	}
+	return t
+}
+
+// next begins what may be begun now.
+func (p *probe) next(ctx context.Context, events chan<- event) {
+	for !p.stopped && ctx.Err() == nil && len(p.running) < MaxParallel {
+		idle := true
+		for _, r := range p.running {
+			idle = idle && r.quiet
+		}
+		switch {
+		case !idle:
+			return
+		case p.mode == undecided && p.hello != nil:
+			t := *p.hello
+			p.hello = nil
+			p.begin(ctx, events, t)
+		case p.mode == undecided:
+			// The ClientHello is out; end decides when it fails.
+			return
+		default:
+			t, ok := p.pop()
+			if !ok {
+				return
+			}
+			t.tls = p.mode == secured
+			p.begin(ctx, events, t)
+		}
+	}
+}
+
+// pop gives the next task.
+func (p *probe) pop() (task, bool) {
+	for _, queue := range []*[]task{&p.queue, &p.again} {
+		for len(*queue) > 0 {
+			t := (*queue)[0]
+			*queue = (*queue)[1:]
+			if queue == &p.again && t.tls != (p.mode == secured) {
+				continue // closed upon because it came in the wrong mode
+			}
+			return t, true
+		}
+	}
+	return task{}, false
+}
+
+// begin makes one connection, if the endpoint's budget has one.
+func (p *probe) begin(ctx context.Context, events chan<- event, t task) {
+	if p.no = p.budget.connection(p.ep, p.now()); p.no != nil {
+		p.stopped, p.unasked = true, true
+		return
+	}
+	p.begun++
+	id := p.begun
+	p.running[id] = &running{task: t}
+	s := &speaker{
+		cfg: &p.cfg, guard: p.guard, addr: addrPort(p.ep), name: p.opts.Name,
+		signal: func(s signal) { events <- event{id: id, signal: s} },
+	}
+	go func() {
+		talk := s.talk(ctx, t)
+		events <- event{id: id, done: &talk}
+	}()
+}
+
+// end draws the conclusions of a talk.
+func (p *probe) end(r *running, talk Talk) {
+	p.talks = append(p.talks, talk)
+	if err := p.audit.Append(p.record(talk)); err != nil {
+		p.failed = fmt.Errorf("write audit record: %w", err)
+		p.stop()
+		return
+	}
+	level := talk.Finding.Level
+	switch {
+	case level == dialect.Proof, level == dialect.Negative && !p.strong():
+		p.stop()
+		return
+	case talk.Outcome.unconnected(), talk.Outcome == CutOff:
+		p.stopped, p.unasked = true, true
+		return
+	case r.task.listen && talk.BytesSent == 0 && talk.BytesRead > 0:
+		p.stopped, p.unasked = true, true // it spoke first, and in nothing that we know
+		return
+	}
+	if p.mode == undecided && r.task.tls && talk.Outcome == NoHandshake {
+		p.mode = plain
+	}
+	if level == dialect.Strong && r.task.confirm != nil {
+		p.queue = slices.Insert(p.queue, 0, task{dialect: r.task.dialect, requests: r.task.confirm})
+	}
+	if r.task.again != nil && !r.heard && (talk.Outcome == Closed || talk.Outcome == Reset) {
+		p.again = append(p.again, task{dialect: r.task.dialect, requests: r.task.again, tls: r.task.tls})
+	}
+}
+
+// stop ends all connections and begins no more.
+func (p *probe) stop() {
+	p.stopped = true
+	p.cancel()
+}
+
+// strong tells whether any connection said what only pools are known to say.
+func (p *probe) strong() bool {
+	return slices.ContainsFunc(p.talks, func(t Talk) bool { return t.Finding.Level == dialect.Strong })
+}
+
+// record is the line of the audit trail for a connection.
+func (p *probe) record(t Talk) audit.Record {
+	rec := p.intent()
+	rec.Time, rec.Event = t.Started, audit.EventConnection
+	if t.Local.IsValid() {
+		rec.Local = t.Local.String()
+	}
+	rec.TLS, rec.Dialect = t.TLS, t.Dialect
+	rec.BytesSent, rec.BytesRead = t.BytesSent, t.BytesRead
+	rec.DurationMS = t.Duration.Milliseconds()
+	rec.Outcome = string(t.Outcome)
+	rec.Verdict = string(minecanary.Inconclusive)
+	switch t.Finding.Level {
+	case dialect.Proof:
+		rec.Verdict, rec.Dialect = string(minecanary.Confirmed), t.Finding.Dialect
+	case dialect.Negative:
+		rec.Verdict = string(minecanary.NotPool)
+	}
+	return rec
+}
+
+// intent is the line of the audit trail that stands before the first packet.
+func (p *probe) intent() audit.Record {
+	rec := audit.Record{Time: p.began.UTC(), Event: audit.EventProbe, Why: p.opts.Why, Endpoint: p.ep.String()}
+	if p.opts.Client.IsValid() {
+		rec.Client = p.opts.Client.String()
+	}
+	return rec
+}
+
+// addrPort gives the literal address that is dialled.
+func addrPort(ep minecanary.Endpoint) netip.AddrPort {
+	return netip.AddrPortFrom(minecanary.CanonicalAddr(ep.Addr), ep.Port)
+}
+
+// likelyTLS tells the ports on which pools customarily speak TLS: HTTPS, and those of MoneroOcean, HashVault and
+// Nanopool. A wrong guess costs one connection.
+func likelyTLS(port uint16) bool {
+	switch port {
+	case 443, 8443, 9443, 10443, 14433, 20128:
+		return true
+	}
+	return false
+}
+
+// firstDialect gives the dialect that is customary on a port, "" if there is none. It only changes the order.
+func firstDialect(port uint16) string {
+	switch port {
+	case 5555, 7777, 10128, 14433, 14444, 20128, 45560, 45700: // SupportXMR, MoneroOcean, HashVault
+		return dialect.CryptoNote
+	case 4444, 8008: // Ethermine, dwarfpool
+		return dialect.Ethproxy
+	}
+	return ""
+}
+
+// order gives the dialects in the order in which they are asked: that of harmlessness, the port's customary one first.
+// After inconclusive probes another one begins each time, because there are servers (p2pool) that shut a stranger out
+// for minutes when the first line is not of their dialect.
+func order(port uint16, tried int) []dialect.Dialect {
+	asked := dialect.Asked()
+	if i := slices.IndexFunc(asked, func(d dialect.Dialect) bool { return d.Name == firstDialect(port) }); i > 0 {
+		first := asked[i]
+		asked = slices.Insert(slices.Delete(asked, i, i+1), 0, first)
+	}
+	tried %= len(asked)
+	return slices.Concat(asked[tried:], asked[:tried])
+}

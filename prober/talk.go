@@ -1,0 +1,353 @@
+package prober
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/minecanary/minecanary/prober/dialect"
+)
+
+// Outcome is how a connection ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Answered       Outcome = "answered"         // whole messages came
+	Silent         Outcome = "silent"           // it stayed open and no whole message came
+	Closed         Outcome = "closed"           // the server closed without a message
+	Reset          Outcome = "reset"            // the server reset without a message
+	Refused        Outcome = "refused"          // the connect was refused
+	Unreachable    Outcome = "unreachable"      // no route, or ICMP said so
+	ConnectTimeout Outcome = "connect-timeout"  // nobody answered the connect
+	NoHandshake    Outcome = "no-tls-handshake" // the ClientHello drew no TLS handshake
+	OverBounds     Outcome = "over-bounds"      // more bytes, or a longer line, than are read
+	CutOff         Outcome = "cut-off"          // we ended it: the time was over or the question answered
+	Guarded        Outcome = "guarded"          // the guard refused the address in the last moment; no packet was sent
+	Failed         Outcome = "failed"           // another error of the network
+)
+
+// unconnected tells that no connection came about.
+func (o Outcome) unconnected() bool {
+	return o == Refused || o == Unreachable || o == ConnectTimeout || o == Guarded || o == Failed
+}
+
+// Talk is one connection of a probe.
+type Talk struct {
+	// Dialect is what was spoken.
+	Dialect string
+	TLS     bool
+	// Local is the address we asked from; the zero value if no connection came about.
+	Local netip.AddrPort
+	// BytesSent and BytesRead count the connection's bytes, those of TLS included.
+	BytesSent, BytesRead int64
+	Started              time.Time
+	Duration             time.Duration
+	Outcome              Outcome
+	// Finding is what this connection alone tells.
+	Finding dialect.Finding
+	// Certificate is one printable line about the server's certificate, "" without TLS.
+	Certificate string
+	// Transcript holds what was said: at most MaxTranscript elements of at most MaxMessage bytes.
+	Transcript []string
+}
+
+// task is a connection to make.
+type task struct {
+	dialect  string
+	requests []dialect.Request
+	tls      bool
+	listen   bool // the server may speak first
+	// again is asked next if this form is closed upon; confirm if the answer is strong.
+	again, confirm []dialect.Request
+}
+
+// signal is what a running talk tells while it runs.
+type signal uint8
+
+const (
+	heard signal = iota // the first byte came, below TLS
+	shook               // the TLS handshake is done
+	quiet               // we asked, and for a while no message came
+)
+
+// speaker makes connections to one endpoint.
+type speaker struct {
+	cfg    *Config
+	guard  *guard
+	addr   netip.AddrPort
+	name   string // SNI
+	signal func(signal)
+}
+
+// talk makes one connection and says what the task says. The context ends it at any time.
+func (s *speaker) talk(ctx context.Context, t task) (out Talk) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ConnectionTime)
+	defer cancel()
+	began := time.Now()
+	out = Talk{Dialect: t.dialect, TLS: t.tls, Started: began.UTC()}
+	defer func() { out.Duration = time.Since(began) }()
+
+	dialer := net.Dialer{Timeout: s.cfg.Connect, KeepAlive: -1, Control: s.guard.control}
+	network := "tcp6"
+	if s.addr.Addr().Is4() {
+		network = "tcp4"
+	}
+	conn, err := dialer.DialContext(ctx, network, s.addr.String())
+	if err != nil {
+		out.Outcome = dialOutcome(ctx, err)
+		return out
+	}
+	defer conn.Close() //nolint:errcheck // nothing is left to be written
+	// Closing is the one way to end a read that needs no deadline.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		out.Local = local.AddrPort()
+	}
+	bound := &boundConn{Conn: conn}
+	c := &conversation{speaker: s, conn: bound, bound: bound, reader: dialect.NewReader()}
+	defer func() {
+		out.BytesSent, out.BytesRead = bound.sent, bound.read
+		out.Transcript = c.said.lines()
+	}()
+	if t.tls {
+		secured, err := s.handshake(ctx, bound)
+		if err != nil {
+			out.Outcome = NoHandshake
+			if ctx.Err() != nil {
+				out.Outcome = CutOff
+			}
+			return out
+		}
+		c.conn = secured
+		out.Certificate = describe(secured.ConnectionState())
+		s.signal(shook)
+	}
+	err = c.run(t)
+	out.Outcome = c.outcome(ctx, err)
+	out.Finding = c.reader.End()
+	return out
+}
+
+// dialOutcome tells why a connect failed.
+func dialOutcome(ctx context.Context, err error) Outcome {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errGuard):
+		return Guarded
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Refused
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return Unreachable
+	case ctx.Err() != nil:
+		return CutOff
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return ConnectTimeout
+	}
+	return Failed
+}
+
+// handshake does one TLS handshake. The certificate is never verified: pools sign their own, and nothing we say is
+// secret. Old versions and ciphers are taken for the same reason.
+func (s *speaker) handshake(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Handshake)
+	defer cancel()
+	var suites []uint16
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		suites = append(suites, suite.ID)
+	}
+	secured := tls.Client(conn, &tls.Config{
+		ServerName:             s.name,
+		InsecureSkipVerify:     true,
+		MinVersion:             tls.VersionTLS10,
+		CipherSuites:           suites,
+		SessionTicketsDisabled: true,
+	})
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return secured, nil
+}
+
+// mostNames is how many names of a certificate are told.
+const mostNames = 5
+
+// describe gives one printable line about a TLS connection's certificate.
+func describe(state tls.ConnectionState) string {
+	if len(state.PeerCertificates) == 0 {
+		return tls.VersionName(state.Version) + " without a certificate"
+	}
+	leaf := state.PeerCertificates[0]
+	names := certificateNames(leaf)
+	more := ""
+	if len(names) > mostNames {
+		more = fmt.Sprintf(" and %d more", len(names)-mostNames)
+		names = names[:mostNames]
+	}
+	return fmt.Sprintf("%s, certificate sha256 %x, valid %s to %s, subject %s, names %s%s", tls.VersionName(state.Version),
+		sha256.Sum256(leaf.Raw), leaf.NotBefore.UTC().Format(time.DateOnly), leaf.NotAfter.UTC().Format(time.DateOnly),
+		dialect.Quote([]byte(leaf.Subject.String()), 128), dialect.Quote([]byte(strings.Join(names, " ")), 128), more)
+}
+
+// certificateNames gives the subject alternative names that are host names or addresses.
+func certificateNames(leaf *x509.Certificate) []string {
+	names := append([]string(nil), leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
+}
+
+// conversation is one connection under way.
+type conversation struct {
+	*speaker
+	conn   net.Conn // TLS or not
+	bound  *boundConn
+	reader *dialect.Reader
+	said   transcript
+	buf    [4 << 10]byte
+	heard  bool
+}
+
+// errDecided ends a conversation that has given its proof, for or against.
+var errDecided = errors.New("decided")
+
+// run listens if it shall, then says one message after the other, each when the one before was answered. nil means that
+// the time for an answer, or for more after it, is over.
+func (c *conversation) run(t task) error {
+	if t.listen {
+		if err := c.listen(); err != nil {
+			return err
+		}
+	}
+	for i, request := range t.requests {
+		if err := c.conn.SetWriteDeadline(time.Now().Add(c.cfg.Connect)); err != nil {
+			return err
+		}
+		if _, err := c.conn.Write(request.Line); err != nil {
+			return err
+		}
+		c.reader.Sent(request)
+		c.said.sent(request.Line)
+		answered, err := c.hear(i == len(t.requests)-1)
+		if err != nil || !answered {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen gives the server time to speak first. One that speaks in something other than messages is not asked.
+func (c *conversation) listen() error {
+	until := time.Now().Add(c.cfg.Listen)
+	for {
+		err := c.read(until)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if c.reader.Alien() {
+				return errDecided
+			}
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// hear reads until the last request was answered, or the time for it is over. After the last request it listens on for
+// what may follow the answer.
+func (c *conversation) hear(last bool) (answered bool, err error) {
+	now := time.Now()
+	until, quietAt := now.Add(c.cfg.Timeout), now.Add(c.cfg.Quiet)
+	before, lines := c.reader.Answers(), c.reader.Lines()
+	told, settling := false, false
+	for {
+		wait := until
+		if !told && quietAt.Before(until) {
+			wait = quietAt
+		}
+		err := c.read(wait)
+		now := time.Now()
+		if n := c.reader.Lines(); n > lines {
+			lines, quietAt = n, now.Add(c.cfg.Quiet)
+		}
+		answered = c.reader.Answers() > before
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && now.Before(until):
+			if !told && !now.Before(quietAt) {
+				told = true
+				c.signal(quiet)
+			}
+			continue
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return answered, nil
+		case err != nil:
+			return answered, err
+		case answered && !last:
+			return true, nil
+		}
+		if !settling && (answered || c.reader.Finding().Level == dialect.Proof) {
+			settling = true
+			more := c.cfg.Settle
+			if c.reader.Finding().Level < dialect.Strong && !c.reader.HTTP() {
+				more /= 4 // little follows a refusal; an HTTP response has a body
+			}
+			if end := now.Add(more); end.Before(until) {
+				until = end
+			}
+		}
+	}
+}
+
+// read takes one segment, or fails with os.ErrDeadlineExceeded, errDecided or what ended the connection.
+func (c *conversation) read(until time.Time) error {
+	if err := c.conn.SetReadDeadline(until); err != nil {
+		return err
+	}
+	n, err := c.conn.Read(c.buf[:])
+	if n > 0 {
+		if !c.heard {
+			c.heard = true
+			c.signal(heard)
+		}
+		c.said.received(c.buf[:n])
+		if err := c.reader.Feed(c.buf[:n]); err != nil {
+			return err
+		}
+		switch f := c.reader.Finding(); {
+		case f.Level == dialect.Negative, f.Level == dialect.Proof && f.Coin != "":
+			return errDecided
+		}
+	}
+	return err
+}
+
+// outcome names how the conversation ended.
+func (c *conversation) outcome(ctx context.Context, err error) Outcome {
+	switch {
+	case errors.Is(err, dialect.ErrLine), errors.Is(err, errReadBound), errors.Is(err, errSendBound):
+		return OverBounds
+	case c.reader.Lines() > 0, errors.Is(err, errDecided):
+		return Answered
+	case ctx.Err() != nil:
+		return CutOff
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded):
+		return Silent
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return Reset
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Closed
+	}
+	return Failed
+}
