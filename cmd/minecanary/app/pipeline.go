@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/minecanary/minecanary/consumer"
+	"github.com/minecanary/minecanary/consumer/decode"
+	"github.com/minecanary/minecanary/enrich"
+)
+
+// pump runs source → decode → engine until the source ends or ctx does. When ctx ends, reading stops, what was read is
+// dropped unacknowledged, and the engine saves what it has applied.
+func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine *enrich.Engine) error {
+	if err := src.Connect(ctx); err != nil {
+		return err
+	}
+	results := make(chan decode.Result)
+	inputs := make(chan enrich.Input)
+	g, ctx := errgroup.WithContext(ctx)
+	staged := make(chan error, 1)
+	g.Go(func() error {
+		err := stage.Run(ctx, src, results)
+		staged <- err
+		return err
+	})
+	g.Go(func() (err error) {
+		defer func() {
+			if err == nil {
+				close(inputs)
+			}
+		}()
+		for r := range results {
+			in := enrich.Input{
+				Batch: &enrich.Batch{
+					Partition: r.Partition, From: r.From, Next: r.Next, Slices: r.Slices, Newest: r.Newest,
+				},
+				Ack: r.Ack, Release: r.Release,
+			}
+			select {
+			case inputs <- in:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		// Results end with the input, and with a stage that failed or was told to stop: only in the first case may the
+		// engine take its input for complete.
+		return <-staged
+	})
+	g.Go(func() error { return engine.Run(ctx, inputs) })
+	err := g.Wait()
+	return errors.Join(err, src.Close())
+}

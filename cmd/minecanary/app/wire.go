@@ -1,0 +1,194 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/minecanary/minecanary"
+	"github.com/minecanary/minecanary/cmd/minecanary/config"
+	"github.com/minecanary/minecanary/enrich"
+	"github.com/minecanary/minecanary/intel/feed"
+	"github.com/minecanary/minecanary/intel/lists"
+	"github.com/minecanary/minecanary/prober"
+	"github.com/minecanary/minecanary/prober/audit"
+)
+
+// engineConfig gives the engine's part of the configuration.
+func engineConfig(cfg *config.Config, finite bool) enrich.Config {
+	out := enrich.Config{
+		Report: cfg.Report.Window, Lateness: cfg.Report.Lateness, Suspected: cfg.Report.Suspected,
+		Inactive: cfg.Suspect.Inactive, Active: cfg.Suspect.Active, Keep: cfg.Suspect.Keep,
+		Finite: finite,
+	}
+	if !finite {
+		out.SaveEvery = cfg.State.SnapshotEvery
+	}
+	return out
+}
+
+// proberConfig gives the prober's part of the configuration.
+func proberConfig(cfg *config.Config) prober.Config {
+	p := prober.DefaultConfig()
+	c := cfg.Prober
+	p.Allow = c.Allow
+	p.DenyPorts = append(p.DenyPorts, c.DenyPorts...)
+	p.Agent = agent(c.Agent, c.Contact)
+	p.Expiry = c.Expiry
+	p.ClientPerHour, p.NetworkPerHour = c.PerClientHour, c.PerNetworkHour
+	p.GlobalRate, p.GlobalBurst = c.PerSecond, c.Burst
+	p.Connect, p.Timeout, p.EndpointTime = c.ConnectTimeout, c.AnswerTimeout, c.EndpointTimeout
+	return p
+}
+
+// agent is the name that pools see: the configured one and the contact, so that whoever is asked can find the asker.
+func agent(name, contact string) string {
+	switch {
+	case contact == "":
+		return name
+	case name == "":
+		return "minecanary (" + contact + ")"
+	}
+	return name + " (" + contact + ")"
+}
+
+func newProber(cfg *config.Config, trail prober.Auditor) (*prober.Prober, error) {
+	return prober.New(proberConfig(cfg), trail, nil)
+}
+
+// defaultAudit is where detect and probe keep the record of every probe: in the person's state folder (XDG Base Directory
+// Specification), or the current one where there is no home.
+func defaultAudit(e env) string {
+	const name = "audit.ndjson"
+	if dir := e.getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "minecanary", name)
+	}
+	if home := e.getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "minecanary", name)
+	}
+	return "minecanary-" + name
+}
+
+// openAudit opens the record of probes, and makes its folder.
+func openAudit(name string) (*audit.File, error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+		return nil, hintError{fmt.Errorf("audit: %w", err), "no server is asked without a record of it; --audit names another file"}
+	}
+	return audit.Open(name)
+}
+
+// publisher lets the feed take the engine's verdicts; what came of it goes to observe.
+type publisher struct {
+	*feed.Publisher
+	observe func(feed.Report)
+}
+
+// Publish implements enrich.Publisher.
+func (p publisher) Publish(ctx context.Context, verdicts []minecanary.Verdict) error {
+	report, err := p.Publisher.Publish(ctx, verdicts)
+	if err == nil && p.observe != nil {
+		p.observe(report)
+	}
+	return err
+}
+
+func newPublisher(cfg *config.Config, lists *endpointLists, observe func(feed.Report)) (publisher, error) {
+	p, err := feed.New(feed.Config{
+		Dir: cfg.Feed.Dir, RewriteEvery: cfg.Feed.RewriteEvery,
+		Gate: feed.Gate{MaxAge: cfg.Feed.MaxAge, Own: cfg.Network.Local, Allow: cfg.Feed.Allow, Refuse: lists.refuse},
+		Observe: func(r feed.Report, err error) {
+			if err == nil && observe != nil {
+				observe(r)
+			}
+		},
+	})
+	return publisher{p, observe}, err
+}
+
+// endpointLists are the allow and the block list as the engine asks them; nil lists say nothing.
+type endpointLists struct{ allow, block *lists.List }
+
+// Allowed implements enrich.Lists.
+func (l *endpointLists) Allowed(ep minecanary.Endpoint, at time.Time) (string, bool) {
+	e, ok := l.allow.Match(ep, at)
+	if !ok {
+		return "", false
+	}
+	return "allow list: " + explained(e), true
+}
+
+// Blocked implements enrich.Lists.
+func (l *endpointLists) Blocked(ep minecanary.Endpoint, at time.Time) (string, bool) {
+	e, ok := l.block.Match(ep, at)
+	if !ok {
+		return "", false
+	}
+	return "block list: " + explained(e), true
+}
+
+// explained is a list's entry with the reason somebody gave.
+func explained(e lists.Entry) string {
+	if e.Reason == "" {
+		return e.String()
+	}
+	return e.String() + ": " + e.Reason
+}
+
+// refuse keeps what the allow list names out of feeds.
+func (l *endpointLists) refuse(ep minecanary.Endpoint) string {
+	if l == nil {
+		return ""
+	}
+	reason, _ := l.Allowed(ep, time.Now())
+	return reason
+}
+
+// readLists reads the list files; every bad line of all of them is told at once. It gives nil if no file is named.
+func readLists(cfg config.Lists, stderr io.Writer) (*endpointLists, error) {
+	if len(cfg.Allow)+len(cfg.Block) == 0 {
+		return nil, nil //nolint:nilnil // no lists is no error
+	}
+	allow, bad := lists.ReadFiles(cfg.Allow)
+	block, more := lists.ReadFiles(cfg.Block)
+	if bad = append(bad, more...); len(bad) > 0 {
+		return nil, errors.Join(bad...)
+	}
+	names := 0
+	for _, e := range append(allow.Entries(), block.Entries()...) {
+		if e.Name != "" {
+			names++
+		}
+	}
+	if names > 0 {
+		say(stderr, "warning: %d list entries are names; connection records hold addresses alone, so they match nothing", names)
+	}
+	return &endpointLists{allow, block}, nil
+}
+
+// warnAllowed says loudly which address rules are lifted.
+func warnAllowed(w io.Writer, cfg *config.Config) {
+	for _, lifted := range []struct {
+		what string
+		nets []string
+	}{
+		{"addresses that are not public may be probed", texts(cfg.Prober.Allow)},
+		{"addresses that are not public may enter the feed", texts(cfg.Feed.Allow)},
+	} {
+		if len(lifted.nets) > 0 {
+			say(w, "warning: %s: %s", lifted.what, strings.Join(lifted.nets, ", "))
+		}
+	}
+}
+
+func texts[T fmt.Stringer](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = v.String()
+	}
+	return out
+}

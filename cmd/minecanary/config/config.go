@@ -1,0 +1,257 @@
+// Package config is the configuration of Minecanary: one tree of structs, from which the loader, the check, the shipped
+// file, the JSON Schema and the reference page are made.
+//
+// Its law: nothing is guessed and nothing is swallowed. A key that is not known, a value of the wrong kind or out of its
+// range, and values that do not go together are errors, all of them reported at once, each with its file and line.
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Config is the whole configuration. Start from Default or Load. Tags: yaml is the key, doc the sentence for people, enum
+// the allowed words, min and max the range (of a text, max is its length in bytes), item what a text stands for (path,
+// glob, listen, ascii), secret hides the value in Show. The ranges of prober are within those of the prober's own
+// configuration; agent and contact together fit its name of 128 bytes.
+type Config struct {
+	Input   Input   `yaml:"input" doc:"Where records come from."`
+	Network Network `yaml:"network" doc:"The network that is watched."`
+	Slice   Slice   `yaml:"slice" doc:"How records of whole connections are cut."`
+	Suspect Suspect `yaml:"suspect" doc:"The table of suspects: one aggregate for each client and server endpoint. Its times are event time."`
+	Report  Report  `yaml:"report" doc:"When a hit is reported."`
+	Score   Score   `yaml:"score" doc:"Who accuses."`
+	Lists   Lists   `yaml:"lists" doc:"Files of addresses, networks, endpoints and names, one a line."`
+	Prober  Prober  `yaml:"prober" doc:"Asking suspected servers whether they are mining pools. The probed see these connections."`
+	Hits    Hits    `yaml:"hits" doc:"Where hits go."`
+	Feed    Feed    `yaml:"feed" doc:"The list of proven pools for the sensors."`
+	State   State   `yaml:"state" doc:"What survives a restart."`
+	HTTP    HTTP    `yaml:"http" doc:"Metrics and health."`
+	Log     Log     `yaml:"log" doc:"Messages on standard error."`
+
+	// origins tells where a value was set, by path; nil for a configuration that was not loaded.
+	origins map[string]origin
+}
+
+// Input says where records come from.
+type Input struct {
+	Files      []string `yaml:"files" item:"glob" doc:"Files to follow; * and ? match within one folder."`
+	Format     string   `yaml:"format" enum:"auto,zeek-json,zeek-tsv,eve" doc:"How lines are written; auto finds out from the first line it knows."`
+	DeadLetter string   `yaml:"dead_letter" item:"path" doc:"File for lines that could not be read, with the reason; empty keeps none."`
+}
+
+// Network says which network is watched.
+type Network struct {
+	Local []netip.Prefix `yaml:"local" doc:"Its networks. They decide who is the client, instead of the sensor's flags, and never enter the feed."`
+}
+
+// Slice says how whole connections are cut.
+type Slice struct {
+	Virtual time.Duration `yaml:"virtual" min:"1s" max:"1h" doc:"Length of the virtual slices of a whole connection, as an exporter's active timeout would have made them."`
+}
+
+// Suspect bounds the suspect state.
+type Suspect struct {
+	Inactive time.Duration `yaml:"inactive" min:"1s" max:"24h" doc:"A gap of this length, from the end of a slice to the start of the next, ends a suspect."`
+	Active   time.Duration `yaml:"active" min:"1m" max:"168h" doc:"How far back the score of a suspect looks. Not shorter than suspect.inactive."`
+	Max      int           `yaml:"max" min:"1000" max:"100000000" doc:"Suspects in memory; beyond it the least suspicious are dropped and counted."`
+	Keep     time.Duration `yaml:"keep" min:"1m" max:"720h" doc:"How long a silent suspect is kept if it reached the threshold, or talked to a confirmed or blocked endpoint: a later verdict is told of it. Not shorter than suspect.active."`
+}
+
+// Report says when a hit is reported.
+type Report struct {
+	Window    time.Duration `yaml:"window" min:"1m" max:"24h" doc:"Hits of one client and server within a window, counted from the epoch, are one hit: confirmed and known ones are sent at first sight and once more with the count, suspected ones when the window has ended."`
+	Lateness  time.Duration `yaml:"lateness" min:"0s" max:"24h" doc:"How long after the newest record older ones are waited for, before a window is decided."`
+	Suspected bool          `yaml:"suspected" doc:"Report also what only the score accuses, when a window has ended: up to window and lateness after the records."`
+}
+
+// Score names the scorer.
+type Score struct {
+	Scorer    string  `yaml:"scorer" enum:"canary,nemea" doc:"The scorer: canary is Minecanary's own, nemea the formula of CESNET's miner_detector."`
+	Threshold float64 `yaml:"threshold" min:"0" max:"1000" doc:"Points from which on a suspect is asked about; 0 is the scorer's own (nemea: 7, at most 10). Points of two scorers do not compare."`
+}
+
+// Lists names list files.
+type Lists struct {
+	Allow []string `yaml:"allow" item:"path" doc:"Files of what is never suspected, probed or published."`
+	Block []string `yaml:"block" item:"path" doc:"Files of known pools: whoever talks to them is reported without a probe."`
+}
+
+// Prober bounds what is asked of suspected servers.
+type Prober struct {
+	Mode            string         `yaml:"mode" enum:"auto,off" doc:"auto asks the servers of suspects, off asks nobody. auto needs prober.contact."`
+	Contact         string         `yaml:"contact" item:"ascii" max:"72" doc:"Mail address or page that the probed find you by; it is part of the name that the prober gives."`
+	Allow           []netip.Prefix `yaml:"allow" doc:"Networks that may be probed although they are not public; lifts the address rule alone."`
+	DenyPorts       []uint16       `yaml:"deny_ports" min:"1" max:"65535" doc:"Ports that are never probed, added to the built-in list."`
+	Agent           string         `yaml:"agent" item:"ascii" max:"48" doc:"What the prober calls itself; empty is the built-in name."`
+	ConnectTimeout  time.Duration  `yaml:"connect_timeout" min:"100ms" max:"30s" doc:"For one connection to be made."`
+	AnswerTimeout   time.Duration  `yaml:"answer_timeout" min:"100ms" max:"30s" doc:"For the answer to one dialect."`
+	EndpointTimeout time.Duration  `yaml:"endpoint_timeout" min:"1s" max:"45s" doc:"For all dialects on one endpoint. Not shorter than the connect and the answer timeout together."`
+	Concurrency     int            `yaml:"concurrency" min:"1" max:"256" doc:"Endpoints asked at the same time."`
+	PerClientHour   int            `yaml:"per_client_hour" min:"1" max:"10000" doc:"Endpoints asked because of one client, an hour."`
+	PerNetworkHour  int            `yaml:"per_network_hour" min:"1" max:"10000" doc:"Endpoints asked in one server network (/24, IPv6 /48), an hour."`
+	PerSecond       float64        `yaml:"per_second" min:"0.01" max:"100" doc:"Endpoints asked in all, a second."`
+	Burst           int            `yaml:"burst" min:"1" max:"1000" doc:"How many may be asked at once after a quiet time."`
+	Expiry          time.Duration  `yaml:"expiry" min:"10m" max:"720h" doc:"How long a verdict holds."`
+	Audit           string         `yaml:"audit" item:"path" doc:"File with a record of every probe; empty is audit.ndjson in state.dir."`
+}
+
+// Hits says where hits go.
+type Hits struct {
+	File string `yaml:"file" item:"path" doc:"NDJSON file that hits are appended to; empty writes none."`
+}
+
+// Feed says where proven pools are published.
+type Feed struct {
+	Dir          string         `yaml:"dir" item:"path" doc:"Folder for intel.dat (Zeek's Intel framework) and pools.dat (Minecanary's pools.zeek); empty publishes nothing."`
+	RewriteEvery time.Duration  `yaml:"rewrite_every" min:"1s" max:"5m" doc:"The heartbeat: sensors drop what is not rewritten within Intel::item_expiration (10 minutes)."`
+	MaxAge       time.Duration  `yaml:"max_age" min:"1m" max:"720h" doc:"Greatest age of the proof behind an entry."`
+	Allow        []netip.Prefix `yaml:"allow" doc:"Networks that may be published although they are not public; lifts the address rule alone."`
+}
+
+// State says where state is kept.
+type State struct {
+	Dir           string        `yaml:"dir" item:"path" doc:"Folder for the state; one process at a time."`
+	SnapshotEvery time.Duration `yaml:"snapshot_every" min:"1s" max:"10m" doc:"How often the state is written; after a crash the records since are read again."`
+}
+
+// HTTP says where metrics are served.
+type HTTP struct {
+	Listen string `yaml:"listen" item:"listen" doc:"Address and port; empty serves nothing. There is no login: keep it on the loopback interface or behind a proxy."`
+}
+
+// Log says what is logged.
+type Log struct {
+	Level  string `yaml:"level" enum:"debug,info,warn,error" doc:"The least urgent level that is written."`
+	Format string `yaml:"format" enum:"text,json" doc:"How messages are written."`
+}
+
+// Default gives the configuration without any file.
+func Default() *Config {
+	return &Config{
+		Input:   Input{Format: "auto"},
+		Slice:   Slice{Virtual: time.Minute},
+		Suspect: Suspect{Inactive: 15 * time.Minute, Active: time.Hour, Max: 1_000_000, Keep: 24 * time.Hour},
+		Report:  Report{Window: time.Hour, Lateness: 15 * time.Minute},
+		Score:   Score{Scorer: "canary"},
+		Prober: Prober{
+			Mode:            "off",
+			ConnectTimeout:  5 * time.Second,
+			AnswerTimeout:   12 * time.Second,
+			EndpointTimeout: 45 * time.Second,
+			Concurrency:     16,
+			PerClientHour:   5,
+			PerNetworkHour:  8,
+			PerSecond:       1,
+			Burst:           10,
+			Expiry:          24 * time.Hour,
+		},
+		Hits:  Hits{File: "hits.ndjson"},
+		Feed:  Feed{RewriteEvery: time.Minute, MaxAge: 24 * time.Hour},
+		State: State{Dir: "state", SnapshotEvery: 10 * time.Second},
+		HTTP:  HTTP{Listen: "127.0.0.1:9417"},
+		Log:   Log{Level: "info", Format: "text"},
+	}
+}
+
+// AuditFile is where the record of every probe goes: prober.audit, or its place in state.dir.
+func (c *Config) AuditFile() string {
+	return cmp.Or(c.Prober.Audit, filepath.Join(c.State.Dir, "audit.ndjson"))
+}
+
+// Equal tells whether two configurations have the same values, wherever they were set.
+func (c *Config) Equal(o *Config) bool {
+	a, b := *c, *o
+	a.origins, b.origins = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// Validate checks ranges, forms, and what must go together. The error is Problems: all that is wrong, each at the place
+// where the value was set. Load has done it already; it is for a configuration that was changed since.
+func (c *Config) Validate() error {
+	if problems := c.problems(nil); len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+// problems leaves out what concerns a path in bad, as its value could not be read.
+func (c *Config) problems(bad map[string]bool) Problems {
+	var out Problems
+	for _, f := range fieldsOf(reflect.ValueOf(c).Elem()) {
+		for _, v := range f.items() {
+			if reason := f.check(v.value); reason != "" {
+				out = append(out, c.origins[f.path].problem(f.path+v.suffix, reason, c.origins[f.path+v.suffix]))
+			}
+		}
+	}
+	// rule reports at the first of the paths that was set; paths[0] is the one to blame.
+	rule := func(ok bool, reason string, paths ...string) {
+		if ok || slices.ContainsFunc(paths, func(p string) bool { return bad[p] }) {
+			return
+		}
+		var at origin
+		for _, p := range paths {
+			if o, set := c.origins[p]; set {
+				at = o
+				break
+			}
+		}
+		out = append(out, at.problem(paths[0], reason, origin{}))
+	}
+	rule(c.Suspect.Active >= c.Suspect.Inactive, "must not be shorter than suspect.inactive, "+formatDuration(c.Suspect.Inactive),
+		"suspect.active", "suspect.inactive")
+	rule(c.Suspect.Keep >= c.Suspect.Active, "must not be shorter than suspect.active, "+formatDuration(c.Suspect.Active),
+		"suspect.keep", "suspect.active")
+	rule(c.Score.Scorer != "nemea" || c.Score.Threshold <= maxNemea,
+		fmt.Sprintf("must not be greater than %d, the most the scorer nemea gives", maxNemea), "score.threshold", "score.scorer")
+	rule(c.Prober.Mode != "auto" || c.Prober.Contact != "",
+		"must not be empty with prober.mode auto: the people who are probed must be able to find you", "prober.contact", "prober.mode")
+	rule(c.Prober.EndpointTimeout >= c.Prober.ConnectTimeout+c.Prober.AnswerTimeout,
+		"must not be shorter than prober.connect_timeout and prober.answer_timeout together, "+
+			formatDuration(c.Prober.ConnectTimeout+c.Prober.AnswerTimeout),
+		"prober.endpoint_timeout", "prober.answer_timeout", "prober.connect_timeout")
+
+	// No two writers of one file.
+	writers := map[string]string{}
+	for _, w := range []struct{ path, file string }{
+		{"hits.file", c.Hits.File}, {"input.dead_letter", c.Input.DeadLetter}, {"prober.audit", c.AuditFile()},
+	} {
+		if w.file == "" {
+			continue
+		}
+		file := filepath.Clean(w.file)
+		other, taken := writers[file]
+		rule(!taken, "must not be the file of "+other, w.path, other)
+		writers[file] = w.path
+	}
+	rule(c.State.Dir != "", "must not be empty", "state.dir")
+	out.sort()
+	return out
+}
+
+// maxNemea is the sum of all points of the scorer nemea (2+2+1+2+3).
+const maxNemea = 10
+
+// checkListen checks address:port, the address possibly empty (all interfaces).
+func checkListen(s string) string {
+	if s == "" {
+		return ""
+	}
+	const want = "must be address:port, such as 127.0.0.1:9417"
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return want
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return want
+	}
+	return ""
+}
