@@ -1,0 +1,19 @@
+#!/bin/sh
+# Prints every figure that the documentation quotes. DuckDB, the bar for the throughput of detect, comes from PyPI into
+# .cache/; without Python its part is left out and says so.
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p .cache/bench
+python=
+if command -v python3 >/dev/null 2>&1; then
+	if [ ! -x .cache/bench/py/bin/python3 ]; then
+		python3 -m venv .cache/bench/py && .cache/bench/py/bin/pip install -q duckdb==2.0.0 || rm -rf .cache/bench/py
+	fi
+	[ -x .cache/bench/py/bin/python3 ] && python=.cache/bench/py/bin/python3
+fi
+[ -n "$python" ] || echo "no Python with venv here: DuckDB is left out"
+go run ./bench -dir .cache/bench -binary bin/minecanary -python "$python" "$@"
+echo
+echo "== decoders and state (go test -bench)"
+go test -run '^$' -bench . -benchmem ./consumer/zeek ./consumer/eve ./consumer/files ./enrich/memory ./enrich/score | grep -E 'Benchmark|^cpu' | sort -u
+go test -count=1 -run '^TestMemoryPerSuspect$' -v ./enrich/memory | grep 'bytes per suspect'
