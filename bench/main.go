@@ -1,3 +1,5 @@
+//go:build unix
+
 // Bench measures minecanary detect as a whole process, beside DuckDB's bare group-by over the same file.
 //
 // Processor seconds are user and system time of the finished process; runs alternate, so that both meet the same
