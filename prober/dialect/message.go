@@ -6,6 +6,9 @@ import (
 	"strconv"
 )
 
+// blanks are JSON's white space (RFC 8259 section 2), and nothing else: a form feed behind a message is no JSON.
+const blanks = " \t\r\n"
+
 // MaxDepth is how deep the JSON of an answer may be nested; it is counted before anything is decoded. No message of a
 // pool goes deeper than 6.
 const MaxDepth = 64
@@ -56,7 +59,7 @@ func parse(line []byte) (m message, ok bool) {
 	if err := dec.Decode(&object); err != nil {
 		return m, false
 	}
-	if len(bytes.TrimSpace(line[dec.InputOffset():])) > 0 {
+	if len(bytes.Trim(line[dec.InputOffset():], blanks)) > 0 {
 		return m, false
 	}
 	m.method, m.hasMethod = object["method"].(string)

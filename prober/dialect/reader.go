@@ -133,7 +133,7 @@ func (r *Reader) note(f Finding) {
 
 // line judges one line without its line end. Blank ones are padding.
 func (r *Reader) line(line []byte) {
-	line = bytes.TrimSpace(line)
+	line = bytes.Trim(line, blanks)
 	if len(line) == 0 {
 		return
 	}
