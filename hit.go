@@ -17,6 +17,19 @@ const (
 	HitSuspected HitStatus = "suspected" // the score alone
 )
 
+// Strength orders statuses: 1 for suspected to 3 for confirmed, 0 for none.
+func (s HitStatus) Strength() uint8 {
+	switch s {
+	case HitSuspected:
+		return 1
+	case HitKnown:
+		return 2
+	case HitConfirmed:
+		return 3
+	}
+	return 0
+}
+
 // Criterion is one part of a score, with what was measured and what it was held against.
 type Criterion struct {
 	Name   string  `json:"name"`

@@ -415,7 +415,7 @@ func spoke(s *Suspect) bool {
 func (e *Engine) reportOpen(s *Suspect, g ground) {
 	for i := 0; i < len(s.Segments); {
 		w := windowAt(s.Segments, i)
-		if w.told < strength(g.status) {
+		if w.told < g.status.Strength() {
 			e.pending = append(e.pending, e.hit(s, w, g))
 			w.reported(s.Segments, g.status)
 		}
@@ -584,7 +584,7 @@ func (e *Engine) close(s *Suspect, w window, g ground) (suspected bool) {
 	s.Marked = s.Marked || suspicious
 	switch {
 	case g.status != "":
-		if w.sum.Records <= 1 && w.told >= strength(g.status) {
+		if w.sum.Records <= 1 && w.told >= g.status.Strength() {
 			break // told with its full count already
 		}
 		e.pending = append(e.pending, e.hit(s, w, g))

@@ -53,21 +53,8 @@ func windowAt(segments []Segment, i int) window {
 func (w window) reported(segments []Segment, status minecanary.HitStatus) {
 	for i := w.begin; i < w.end; i++ {
 		segments[i].Reports = max(w.reports, w.reports+1)
-		segments[i].Told = max(w.told, strength(status))
+		segments[i].Told = max(w.told, status.Strength())
 	}
-}
-
-// strength orders statuses.
-func strength(s minecanary.HitStatus) uint8 {
-	switch s {
-	case minecanary.HitSuspected:
-		return 1
-	case minecanary.HitKnown:
-		return 2
-	case minecanary.HitConfirmed:
-		return 3
-	}
-	return 0
 }
 
 // hit makes the report of one window.

@@ -351,9 +351,9 @@ func rank(s score.Scorer) func(*enrich.Suspect) float64 {
 // summary tells what a run did.
 func summary(w io.Writer, c decode.Counts, s enrich.Stats, st enrich.StoreStats, took time.Duration) {
 	rate := float64(c.Records) / max(took.Seconds(), 1e-9)
-	say(w, "%d records, %d skipped%s, %d bad%s; %d packets, %d IP bytes", c.Records, decode.Total(c.Skipped), reasons(c.Skipped),
-		decode.Total(c.Bad), reasons(c.Bad), c.Packets, c.IPBytes)
-	say(w, "%d slices, %d suspects%s, %d probed%s", c.Slices, st.Suspects, dropped(st.Dropped), s.Asked, verdicts(s.Verdicts))
+	say(w, "%d records, %d skipped%s, %d bad%s; %d packets, %d IP bytes", c.Records, decode.Total(c.Skipped), list(c.Skipped),
+		decode.Total(c.Bad), list(c.Bad), c.Packets, c.IPBytes)
+	say(w, "%d slices, %d suspects%s, %d probed%s", c.Slices, st.Suspects, dropped(st.Dropped), s.Asked, list(s.Verdicts))
 	if s.Pushed > 0 {
 		say(w, "%d endpoints were not asked because the queue of questions was full", s.Pushed)
 	}
@@ -363,10 +363,6 @@ func summary(w io.Writer, c decode.Counts, s enrich.Stats, st enrich.StoreStats,
 	say(w, "hits: %d confirmed, %d known, %d suspected; %.1f s, %.0f records/s",
 		s.Hits[minecanary.HitConfirmed], s.Hits[minecanary.HitKnown], s.Hits[minecanary.HitSuspected], took.Seconds(), rate)
 }
-
-func reasons(m map[string]uint64) string { return list(m) }
-
-func verdicts(m map[minecanary.VerdictStatus]uint64) string { return list(m) }
 
 // list writes counts as " (3 ssl, 1 dns)", the largest first; "" if there are none.
 func list[K ~string](m map[K]uint64) string {

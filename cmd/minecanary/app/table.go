@@ -34,7 +34,7 @@ func (t *table) Write(_ context.Context, hits []minecanary.Hit) error {
 			r = &tableRow{hit: h, firstSeen: h.FirstSeen}
 			t.rows[h.Pair] = r
 		}
-		if c := strength(h.Status) - strength(r.hit.Status); c > 0 || c == 0 && h.Window >= r.hit.Window {
+		if c := int(h.Status.Strength()) - int(r.hit.Status.Strength()); c > 0 || c == 0 && h.Window >= r.hit.Window {
 			r.hit = h
 		}
 		r.reports++
@@ -49,18 +49,6 @@ func (t *table) Write(_ context.Context, hits []minecanary.Hit) error {
 // Flush implements enrich.Sink.
 func (t *table) Flush(context.Context) error { return nil }
 
-func strength(s minecanary.HitStatus) int {
-	switch s {
-	case minecanary.HitConfirmed:
-		return 3
-	case minecanary.HitKnown:
-		return 2
-	case minecanary.HitSuspected:
-		return 1
-	}
-	return 0
-}
-
 // print writes the table; colour where asked for. nothing is what to say if it is empty.
 func (t *table) print(w io.Writer, colour bool, nothing string) error {
 	rows := make([]*tableRow, 0, len(t.rows))
@@ -68,7 +56,7 @@ func (t *table) print(w io.Writer, colour bool, nothing string) error {
 		rows = append(rows, r)
 	}
 	slices.SortFunc(rows, func(a, b *tableRow) int {
-		if c := strength(b.hit.Status) - strength(a.hit.Status); c != 0 {
+		if c := int(b.hit.Status.Strength()) - int(a.hit.Status.Strength()); c != 0 {
 			return c
 		}
 		return a.hit.Compare(b.hit.Pair)
