@@ -6,6 +6,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 
 	"github.com/minecanary/minecanary"
 )
@@ -42,7 +43,46 @@ type Batch struct {
 	EOF bool
 	// TooLongLines names lines over MaxLine that were left out. A batch that has some has no Data.
 	TooLongLines []int64
+	// Messages tells where the messages of a batch from Kafka lie in Data; nil for files, whose records are lines.
+	Messages []Message
+	// Topic is the topic of such a batch, Token that of the Start it came from.
+	Topic string
+	Token uint64
 }
+
+// MaxSample is how much of a message that cannot be used is kept for people, in bytes.
+const MaxSample = 4 << 10
+
+// Message is one message of a batch from Kafka. It begins in Data where the one before it ends; nothing stands between.
+type Message struct {
+	// End is where it ends in Data.
+	End int
+	// Offset is its offset in the partition. Offsets grow, with gaps.
+	Offset int64
+	// Cut tells that it was longer than MaxLine; Data holds its first bytes, at most MaxSample.
+	Cut bool
+}
+
+// Start is where reading a partition begins.
+type Start struct {
+	// Offset of the first message handed over.
+	Offset int64
+	// Cuts are offsets above it at which a batch must end, in rising order: parts of the state have applied the partition
+	// up to there, and a batch is applied to each part as a whole or not at all.
+	Cuts []int64
+	// Token is handed over again with every batch of the partition until it is started anew.
+	Token uint64
+}
+
+// StartFunc tells where to begin a partition ("topic/partition") that was just assigned. committed is the group's
+// committed offset, -1 if there is none. resolve gives the offset that the configuration names for a partition that was
+// never read (lost false), or for one whose state was lost (lost true).
+type StartFunc func(ctx context.Context, partition string, committed int64, resolve func(lost bool) (int64, error)) (Start, error)
+
+// ErrRestart is the error that an AckFunc is given if the partition has to be started anew, by its StartFunc: the state
+// lost something that it had applied, or another process has started it in between. Every batch that was handed over
+// before is given up. A partition that was given away in the meantime is left alone.
+var ErrRestart = errors.New("the partition has to be started anew")
 
 // AckFunc tells the source that everything a batch caused is safe (err nil), or that it was given up. It may be called
 // from any goroutine, once, in any order, long after Release.

@@ -1,6 +1,6 @@
-// Package decode is the stage between a source and the engine: it finds out the form of each file, decodes lines on all
-// cores, slices records, and hands over the results in the order of the source. Bad lines are counted, sampled and kept
-// as dead letters; no good line is lost for them.
+// Package decode is the stage between a source and the engine: it finds out the form of each file and the envelope of
+// each message, decodes lines on all cores, slices records, and hands over the results in the order of the source. Bad
+// lines are counted, sampled and kept as dead letters; no good line is lost for them.
 package decode
 
 import (
@@ -13,11 +13,13 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/consumer"
+	"github.com/minecanary/minecanary/consumer/envelope"
 	"github.com/minecanary/minecanary/consumer/eve"
 	"github.com/minecanary/minecanary/consumer/recognise"
 	"github.com/minecanary/minecanary/consumer/slicer"
@@ -38,13 +40,28 @@ const (
 // MaxDeferred bounds the rows held back; beyond it the oldest are settled by what was seen so far.
 const MaxDeferred = 200_000
 
-// ReasonTooLong is the reason of lines longer than consumer.MaxLine.
-const ReasonTooLong = "too_long"
+// The reasons of bad lines that do not come from a decoder.
+const (
+	// ReasonTooLong: a line or message longer than consumer.MaxLine.
+	ReasonTooLong = "too_long"
+	// ReasonFuture: a record in a message that ends more than MaxAhead after now.
+	ReasonFuture = "future"
+)
+
+// MaxAhead is how far after now a record in a message may end. A sensor's clock may be wrong by hours, or a day where a
+// zone was forgotten; one that is wrong by years would take the event time of its partition with it.
+const MaxAhead = 24 * time.Hour
+
+// MaxSensors is the number of sensors whose newest record is remembered; further ones are not.
+const MaxSensors = 4096
 
 // Config is how to decode.
 type Config struct {
-	// Form forces a form; FormUnknown finds it out from each file's first recognised line.
-	Form   consumer.Form
+	// Form forces a form; FormUnknown finds it out from each file's first recognised line. It is not for messages, for
+	// which Topics is.
+	Form consumer.Form
+	// Topics holds what is known of topics beforehand, by name.
+	Topics map[string]envelope.Topic
 	Slicer *slicer.Slicer
 	Marked Marked
 	// Workers is the number of decoding goroutines; 0: one per processor.
@@ -54,16 +71,28 @@ type Config struct {
 	// OnInterimMissing hears once, with SkipMarked, that rows of the named input were left out although no interim
 	// record was ever seen.
 	OnInterimMissing func(name string)
+	// KeepOrigin keeps the lines and messages that slices were made of with the Result.
+	KeepOrigin bool
+	// Now is the clock that records in messages are held to (ReasonFuture); nil: they are not.
+	Now func() time.Time
 }
 
-// Bad is a line that is no record.
+// Bad is a line of a file, or a message or a part of one, that is no record.
 type Bad struct {
-	// Name is the input as people know it, Line its line number (0: unknown), Offset the byte it starts at.
-	Name   string
-	Line   int64
+	// Name is the input as people know it.
+	Name string
+	// Partition and Topic are those of the batch; Topic is "" for files.
+	Partition, Topic string
+	// Line is the number of the line in its file, from 1; 0 if it is unknown, and for messages.
+	Line int64
+	// Offset is the byte the line starts at in its file; for messages, the message's offset in its partition.
 	Offset int64
+	// Record is the number of the bad part in its message, from 1; 0 if the message is bad as a whole, and for files.
+	// With Partition and Offset it names one Bad, the same whenever the message is read.
+	Record int
 	Reason string
-	// Data is the line; nil if it was too long to keep. It is valid during the call.
+	// Data is the line, nil if it was too long to keep; or the first consumer.MaxSample bytes of the message as it came,
+	// or of the JSON object or line in it that the bad part is in (see envelope.Line). It is valid during the call.
 	Data []byte
 }
 
@@ -71,23 +100,44 @@ type Bad struct {
 type Result struct {
 	Partition  string
 	From, Next consumer.Position
+	// Token is that of the batch.
+	Token uint64
 	// Slices belong to the receiver until Release.
 	Slices []minecanary.Slices
 	// Newest is the latest record end, Unix microseconds; 0 for none.
-	Newest  int64
-	Ack     consumer.AckFunc
+	Newest int64
+	// Data is that of the batch, and Origin tells for each of Slices where in it the line is that it was made of. Both
+	// are nil unless Config.KeepOrigin is set, and belong to the receiver until Release.
+	Data   []byte
+	Origin []Origin
+	Ack    consumer.AckFunc
+	// Release gives Slices, Origin and Data back, once; nil if there is nothing to give back.
 	Release func()
 }
 
+// Origin is where in Result.Data the line is that a slice was made of, from Begin to before End: the line of a file; the
+// message, envelope and all; the JSON object in it if a message has several, in lines or in an array. Several slices
+// have the same Origin if it holds several records deeper inside, or is compressed. It is empty for rows that were held
+// back (DeferMarked), whose batch is gone.
+type Origin struct{ Begin, End int }
+
 // Counts are what was read so far.
 type Counts struct {
+	// Lines are lines of files, and records and bad parts in messages; Records those of use.
 	Lines, Records, Bytes uint64
+	// Messages is the number of messages.
+	Messages uint64
 	// Packets and IP bytes of all records counted, both directions.
 	Packets, IPBytes uint64
 	// Slices is the number of counted slices.
 	Slices uint64
 	// Skipped and Bad count lines by reason.
 	Skipped, Bad map[string]uint64
+	// ByForm counts the records decoded, interim's repeats included, by envelope and form (envelope.Name).
+	ByForm map[string]uint64
+	// Newest is the latest record end by the sensor's name ("" for records without), Unix microseconds, for the first
+	// MaxSensors sensors.
+	Newest map[string]int64
 	// InterimMissing counts marked rows of connections of which no interim record was seen.
 	InterimMissing uint64
 }
@@ -167,7 +217,9 @@ func New(cfg Config) *Stage {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
 	return &Stage{
-		cfg: cfg, files: map[string]*file{}, counts: Counts{Skipped: map[string]uint64{}, Bad: map[string]uint64{}},
+		cfg: cfg, files: map[string]*file{}, counts: Counts{
+			Skipped: map[string]uint64{}, Bad: map[string]uint64{}, ByForm: map[string]uint64{}, Newest: map[string]int64{},
+		},
 	}
 }
 
@@ -177,6 +229,7 @@ func (s *Stage) Counts() Counts {
 	defer s.mu.Unlock()
 	c := s.counts
 	c.Skipped, c.Bad = maps.Clone(c.Skipped), maps.Clone(c.Bad)
+	c.ByForm, c.Newest = maps.Clone(c.ByForm), maps.Clone(c.Newest)
 	return c
 }
 
@@ -190,8 +243,11 @@ type job struct {
 	done chan struct{}
 
 	slices   []minecanary.Slices
+	origin   []Origin
 	newest   int64
+	sensors  map[string]int64
 	counts   Counts
+	forms    [envelope.Kinds][envelope.Forms]uint64
 	bad      []Bad
 	deferred []deferredRow
 	interim  []minecanary.UID
@@ -257,6 +313,10 @@ func (s *Stage) Run(ctx context.Context, src consumer.Source, out chan<- Result)
 // prepare fixes the form and, for TSV, the header in force at the start of the batch. It runs on the reading goroutine,
 // as both depend on what came before.
 func (s *Stage) prepare(b consumer.Batch, ack consumer.AckFunc) *job {
+	if ofTopic(&b) {
+		// Each message tells its own form.
+		return &job{batch: b, ack: ack, done: make(chan struct{})}
+	}
 	f := s.files[b.Partition]
 	if f == nil || b.NewFile {
 		f = &file{form: s.cfg.Form}
@@ -329,10 +389,30 @@ type worker struct {
 	json  *zeek.JSON
 	eve   *eve.Decoder
 	rec   minecanary.Record
+
+	// job is the batch in work.
+	job *job
+	// sensor is that of the last records, newest the latest end of theirs plus one; 0 for none.
+	sensor string
+	newest int64
+
+	peeler *envelope.Peeler
+	msg    message
+	take   func(*envelope.Line) bool
 }
 
 func (s *Stage) newWorker() *worker {
-	return &worker{stage: s, json: zeek.NewJSON(), eve: eve.New()}
+	w := &worker{
+		stage: s, json: zeek.NewJSON(), eve: eve.New(), peeler: envelope.New(envelope.Config{Topics: s.cfg.Topics}),
+	}
+	w.take = w.line
+	return w
+}
+
+// buffers are what a Result gives back.
+type buffers struct {
+	slices []minecanary.Slices
+	origin []Origin
 }
 
 // decoder turns one line into a record.
@@ -350,7 +430,24 @@ func (nothing) Decode(line []byte, _ *minecanary.Record) consumer.Outcome {
 	return consumer.Outcome{Kind: consumer.Bad, Reason: "unrecognised"}
 }
 
+// decode reads a batch.
 func (w *worker) decode(j *job) {
+	if buf, ok := w.stage.pool.Get().(*buffers); ok {
+		j.slices, j.origin = buf.slices[:0], buf.origin[:0]
+	}
+	j.counts = Counts{Skipped: map[string]uint64{}, Bad: map[string]uint64{}, Bytes: uint64(len(j.batch.Data))}
+	w.job = j
+	if ofTopic(&j.batch) {
+		w.messages(j)
+	} else {
+		w.lines(j)
+	}
+	w.tellSensor(j)
+	w.job = nil
+}
+
+// lines reads a batch of a file.
+func (w *worker) lines(j *job) {
 	var d decoder = nothing{}
 	switch j.form {
 	case consumer.FormZeekJSON:
@@ -361,10 +458,6 @@ func (w *worker) decode(j *job) {
 		d = w.eve
 	case consumer.FormUnknown:
 	}
-	if buf, ok := w.stage.pool.Get().(*[]minecanary.Slices); ok {
-		j.slices = (*buf)[:0]
-	}
-	j.counts = Counts{Skipped: map[string]uint64{}, Bad: map[string]uint64{}, Bytes: uint64(len(j.batch.Data))}
 	number, offset := j.batch.FirstLine-1, j.batch.LineStart
 	for _, n := range j.batch.TooLongLines {
 		j.counts.Lines++
@@ -372,6 +465,7 @@ func (w *worker) decode(j *job) {
 	}
 	data := j.batch.Data
 	for len(data) > 0 {
+		begin := len(j.batch.Data) - len(data)
 		line := data
 		if i := bytes.IndexByte(data, '\n'); i >= 0 {
 			line, data = data[:i], data[i+1:]
@@ -382,7 +476,8 @@ func (w *worker) decode(j *job) {
 		j.counts.Lines++
 		switch out := d.Decode(line, &w.rec); out.Kind {
 		case consumer.Decoded:
-			w.slice(j)
+			w.slice(j, Origin{begin, begin + len(line)})
+			j.forms[envelope.Plain][j.form]++
 		case consumer.Skipped:
 			j.counts.Skipped[out.Reason]++
 		case consumer.Bad:
@@ -397,15 +492,20 @@ func (w *worker) decode(j *job) {
 }
 
 func (j *job) addBad(b Bad) {
-	b.Name = j.batch.Name
+	b.Name, b.Partition, b.Topic = j.batch.Name, j.batch.Partition, j.batch.Topic
 	j.counts.Bad[b.Reason]++
 	j.bad = append(j.bad, b)
 }
 
 // slice takes in the record just decoded.
-func (w *worker) slice(j *job) {
+func (w *worker) slice(j *job, origin Origin) {
 	rec := &w.rec
 	j.newest = max(j.newest, rec.End)
+	if rec.Sensor != w.sensor {
+		w.tellSensor(j)
+		w.sensor = rec.Sensor
+	}
+	w.newest = max(w.newest, rec.End+1)
 	marked := rec.InterimSeq > 0 && rec.Kind == minecanary.KindConn
 	if marked && w.stage.cfg.Marked == SkipMarked {
 		j.counts.Skipped["interim"]++
@@ -433,6 +533,29 @@ func (w *worker) slice(j *job) {
 		return
 	}
 	j.counts.Slices += uint64(sl.Counted())
+	if w.stage.cfg.KeepOrigin {
+		j.origin = append(j.origin, origin)
+	}
+}
+
+// tellSensor adds what was collected of the sensor of the last records. Records of one sensor mostly come in a row.
+func (w *worker) tellSensor(j *job) {
+	if w.newest == 0 {
+		return
+	}
+	if j.sensors == nil {
+		j.sensors = make(map[string]int64)
+	}
+	addSensor(j.sensors, w.sensor, w.newest-1)
+	w.newest = 0
+}
+
+func addSensor(m map[string]int64, name string, newest int64) {
+	last, known := m[name]
+	if !known && len(m) >= MaxSensors {
+		return
+	}
+	m[name] = max(last, newest)
 }
 
 // settle counts a batch, tells of its bad lines, and hands it over.
@@ -446,7 +569,7 @@ func (s *Stage) settle(ctx context.Context, j *job, out chan<- Result) error {
 		}
 	}
 	r := Result{
-		Partition: j.batch.Partition, From: j.batch.From, Next: j.batch.Next,
+		Partition: j.batch.Partition, From: j.batch.From, Next: j.batch.Next, Token: j.batch.Token,
 		Slices: j.slices, Newest: j.newest, Ack: j.ack,
 	}
 	if s.cfg.Marked == SkipMarked {
@@ -469,18 +592,45 @@ func (s *Stage) settle(ctx context.Context, j *job, out chan<- Result) error {
 			s.deferred = append(s.deferred[:0], s.deferred[over:]...)
 		}
 	}
+	j.counts.ByForm, j.counts.Newest = j.byForm(), j.sensors
 	s.add(&j.counts)
-	if j.batch.Release != nil {
-		j.batch.Release()
+	buf := &buffers{r.Slices, j.origin}
+	if s.cfg.KeepOrigin {
+		r.Data = j.batch.Data
+		r.Origin = append(j.origin, make([]Origin, len(r.Slices)-len(j.origin))...)
+		buf.origin = r.Origin
+		r.Release = func() {
+			s.pool.Put(buf)
+			if j.batch.Release != nil {
+				j.batch.Release()
+			}
+		}
+	} else {
+		if j.batch.Release != nil {
+			j.batch.Release()
+		}
+		r.Release = func() { s.pool.Put(buf) }
 	}
-	buf := r.Slices
-	r.Release = func() { s.pool.Put(&buf) }
 	select {
 	case out <- r:
 		return nil
 	case <-ctx.Done():
+		r.Release()
 		return ctx.Err()
 	}
+}
+
+// byForm gives the counts by form under their names.
+func (j *job) byForm() map[string]uint64 {
+	m := make(map[string]uint64, 1)
+	for k := range j.forms {
+		for f, n := range j.forms[k] {
+			if n > 0 {
+				m[envelope.Name(envelope.Kind(k), consumer.Form(f))] += n
+			}
+		}
+	}
+	return m
 }
 
 // keepDeferred gives the slices of the rows whose connection had no interim record, and counts all of them.
@@ -524,6 +674,7 @@ func (s *Stage) add(c *Counts) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Lines += c.Lines
+	s.counts.Messages += c.Messages
 	s.counts.Records += c.Records
 	s.counts.Bytes += c.Bytes
 	s.counts.Packets += c.Packets
@@ -535,5 +686,11 @@ func (s *Stage) add(c *Counts) {
 	}
 	for k, n := range c.Bad {
 		s.counts.Bad[k] += n
+	}
+	for k, n := range c.ByForm {
+		s.counts.ByForm[k] += n
+	}
+	for name, newest := range c.Newest {
+		addSensor(s.counts.Newest, name, newest)
 	}
 }

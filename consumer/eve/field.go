@@ -43,6 +43,9 @@ const (
 	fieldVLAN
 	fieldFlowID
 
+	// fieldShipper tells that a key of a log shipper is in the line.
+	fieldShipper
+
 	fieldCount
 )
 
@@ -62,9 +65,10 @@ var schema = &jsonscan.Schema{
 		list[fieldTCP] = jsonscan.Field{Kind: jsonscan.Object, Object: objectTCP}
 		list[fieldVLAN].Kind = jsonscan.Raw
 		list[fieldFlowID].Kind = jsonscan.Token
+		list[fieldShipper].Kind = jsonscan.Mark
 		return list
 	}(),
-	Members: []jsonscan.Member{
+	Members: jsonscan.WithShipperKeys([]jsonscan.Member{
 		{Key: "flow_id", Field: fieldFlowID},
 		{Key: "event_type", Field: fieldEventType},
 		{Key: "src_ip", Field: fieldSrcIP},
@@ -85,6 +89,6 @@ var schema = &jsonscan.Schema{
 		{Object: objectFlow, Key: "end", Field: fieldEnd},
 		{Object: objectTCP, Key: "tcp_flags_ts", Field: fieldFlagsToServer},
 		{Object: objectTCP, Key: "tcp_flags_tc", Field: fieldFlagsToClient},
-	},
+	}, fieldShipper),
 	Objects: int(objectCount),
 }

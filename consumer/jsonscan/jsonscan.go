@@ -111,6 +111,20 @@ func skipScalar(b []byte, i int) int {
 // skipString passes a string of any content; i is the position of its first content byte.
 func skipString(b []byte, i int) int {
 	for {
+		for i+8 <= len(b) {
+			m := special(binary.LittleEndian.Uint64(b[i:]))
+			if m == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(m) >> 3
+			if c := b[i]; c == '"' {
+				return i + 1
+			} else if c != '\\' || i+1 >= len(b) || short[b[i+1]] == 0 {
+				break
+			}
+			i += 2
+		}
 		i = plain(b, i)
 		if i >= len(b) {
 			return fail

@@ -45,7 +45,7 @@ type entry struct {
 	kind       Kind
 	// next and other are the entries that followed last and before that.
 	next, other uint8
-	// bit is the field's bit in Values, 0 for field 0.
+	// bit is the field's bit in Values, 0 for field 0 and for marks, which may be repeated.
 	bit uint64
 }
 
@@ -69,7 +69,7 @@ func (e *entry) never() {
 func (k *keys) set(n, field uint8) {
 	e := &k.entries[n]
 	e.field, e.kind = field, k.fields[field].Kind
-	if e.bit = 1 << field; field == 0 {
+	if e.bit = 1 << field; field == 0 || e.kind == Mark {
 		e.bit = 0
 	}
 }

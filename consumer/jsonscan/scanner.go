@@ -177,8 +177,8 @@ func (s *Scanner) value(b []byte, e *entry, depth int) []byte {
 	from := len(s.line) - len(b)
 	text, number := c == '"', c == '-' || c-'0' <= 9
 	switch k := e.kind; {
-	case k == Presence:
-		v.Has |= e.bit
+	case k == Presence, k == Mark:
+		v.Has |= 1 << e.field
 	case k == Raw, k == Token && number:
 		v.SetText(e.field, from, from+end)
 	case k == Texts, text && (k == Text || k == Token):
@@ -232,7 +232,7 @@ func (s *Scanner) readValue(field uint8, value raw) {
 	content, text := unquote(value)
 	number := value[0] == '-' || value[0]-'0' <= 9
 	switch k := s.schema.Fields[field].Kind; {
-	case k == Presence, k == Object && value[0] == '{':
+	case k == Presence, k == Mark, k == Object && value[0] == '{':
 		v.Has |= 1 << field
 	case k == Raw, k == Token && number:
 		s.keep(field, value)

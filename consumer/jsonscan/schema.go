@@ -27,6 +27,8 @@ const (
 	Bool
 	// Object: an object, whose members are read by the keys of Field.Object.
 	Object
+	// Mark: any value; only that it is there is kept. Unlike with Presence, many keys of one line may hold the field.
+	Mark
 )
 
 // MaxFields is the number of fields a schema may have, with field 0.

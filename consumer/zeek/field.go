@@ -62,6 +62,9 @@ const (
 	fieldSeen
 	fieldTurned
 
+	// fieldShipper tells that a key of a log shipper is in the line.
+	fieldShipper
+
 	fieldCount
 )
 
@@ -104,9 +107,10 @@ var schema = &jsonscan.Schema{
 		fill(fieldService, fieldService, jsonscan.Texts)
 		fill(fieldLocalOrig, fieldFinal, jsonscan.Bool)
 		fill(fieldConnState, fieldTurned, jsonscan.Presence)
+		fill(fieldShipper, fieldShipper, jsonscan.Mark)
 		return list
 	}(),
-	Members: []jsonscan.Member{
+	Members: jsonscan.WithShipperKeys([]jsonscan.Member{
 		{Key: "ts", Field: fieldTS},
 		{Key: "uid", Field: fieldUID},
 		{Key: "id", Field: fieldID},
@@ -157,7 +161,7 @@ var schema = &jsonscan.Schema{
 		{Object: objectID, Key: "orig_p", Field: fieldOrigPort},
 		{Object: objectID, Key: "resp_h", Field: fieldRespHost},
 		{Object: objectID, Key: "resp_p", Field: fieldRespPort},
-	},
+	}, fieldShipper),
 	Objects: int(objectCount),
 }
 
@@ -165,7 +169,11 @@ var schema = &jsonscan.Schema{
 var columns = func() map[string]field {
 	m := make(map[string]field)
 	for _, member := range schema.Members {
-		if member.Object == outermost && schema.Fields[member.Field].Kind != jsonscan.Object {
+		switch schema.Fields[member.Field].Kind {
+		case jsonscan.Object, jsonscan.Mark:
+			continue
+		}
+		if member.Object == outermost {
 			m[member.Key] = member.Field
 		}
 	}

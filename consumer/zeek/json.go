@@ -31,21 +31,70 @@ func (d *JSON) Decode(line []byte, rec *minecanary.Record) consumer.Outcome {
 
 // slow decodes a line with encoding/json. It defines what Decode must do.
 func (d *JSON) slow(line []byte, rec *minecanary.Record) consumer.Outcome {
+	if out, ok := d.read(line); !ok {
+		return out
+	}
+	return d.finish(rec)
+}
+
+// read reads the values of a line with encoding/json; not ok gives the outcome of a line that has none.
+func (d *JSON) read(line []byte) (out consumer.Outcome, ok bool) {
 	if jsonscan.Blank(line, 0) == len(line) {
-		return skipped(ReasonEmpty)
+		return skipped(ReasonEmpty), false
 	}
 	switch flaw := d.scan.Read(line); flaw {
 	case jsonscan.NotJSON:
-		return bad(ReasonJSON)
+		return bad(ReasonJSON), false
 	case jsonscan.TooDeep:
-		return bad(ReasonDepth)
+		return bad(ReasonDepth), false
 	}
-	return d.finish(rec)
+	return consumer.Outcome{}, true
 }
 
 func (d *JSON) finish(rec *minecanary.Record) consumer.Outcome {
 	r := row{&d.scan.Values, &d.names}
 	return r.finish(r.log(), rec)
+}
+
+// Hint is what is known of a line's log from elsewhere: the envelope it came in, or its topic.
+type Hint struct {
+	// Log is the log's path ("conn", "conn_interim"); "" for nothing known.
+	Log string
+	// Forced tells that Log counts whatever the line says of itself.
+	Forced bool
+}
+
+// DecodeAs is Decode for a line of which something is known from elsewhere. What the line says itself (_path, _stream)
+// counts first, unless the hint is forced. A line with the columns of a conn_interim record is one also where the hint
+// says conn; and it is of the log its columns tell if that is ssl, dns or mining.
+func (d *JSON) DecodeAs(line []byte, hint Hint, rec *minecanary.Record) consumer.Outcome {
+	if hint.Log == "" {
+		return d.Decode(line, rec)
+	}
+	line = jsonscan.Line(line)
+	if !d.scan.Scan(line) {
+		if out, ok := d.read(line); !ok {
+			return out
+		}
+	}
+	r := row{&d.scan.Values, &d.names}
+	return r.finish(r.hinted(hint), rec)
+}
+
+// Try is DecodeAs for a line that may have more to it. It gives up (false) where the record is bad or hard to read, and
+// where there are keys of a log shipper beside it: whoever called is to look at the line in full then. It costs no more
+// than Decode for the lines that Zeek writes.
+func (d *JSON) Try(line []byte, hint Hint, rec *minecanary.Record) (consumer.Outcome, bool) {
+	if !d.scan.Scan(line) || d.scan.Has>>fieldShipper&1 != 0 {
+		return consumer.Outcome{}, false
+	}
+	r := row{&d.scan.Values, &d.names}
+	of := r.log()
+	if hint.Log != "" {
+		of = r.hinted(hint)
+	}
+	out := r.finish(of, rec)
+	return out, out.Kind != consumer.Bad
 }
 
 // LogName gives the name of the log a line is of: what _path, _stream or a #path line says (without the "-2" of a
@@ -59,7 +108,7 @@ func LogName(line []byte) string {
 		if !ok || h == nil {
 			return ""
 		}
-		if path := basePath([]byte(h.path)); len(path) > 0 {
+		if path := BasePath([]byte(h.path)); len(path) > 0 {
 			return string(path)
 		}
 		return logNames[h.log].path
@@ -71,7 +120,7 @@ func LogName(line []byte) string {
 	r := row{Values: &scan.Values}
 	for _, f := range [...]field{fieldPath, fieldStream} {
 		if path := r.Text(f); len(path) > 0 {
-			return string(basePath(path))
+			return string(BasePath(path))
 		}
 	}
 	return logNames[r.log()].path

@@ -1,5 +1,7 @@
 package zeek
 
+import "strings"
+
 // log says which of Zeek's logs a line is of.
 type log uint8
 
@@ -28,7 +30,7 @@ var logNames = [...]struct{ path, reason string }{
 
 // logOf gives the log of a path. A second filter of one log gets the path "conn-2" from Zeek.
 func logOf(path []byte) log {
-	switch string(basePath(path)) {
+	switch string(BasePath(path)) {
 	case "":
 		return logNone
 	case "conn":
@@ -47,8 +49,41 @@ func logOf(path []byte) log {
 	return logOther
 }
 
-// basePath cuts a dash and digits from the end of a path.
-func basePath(path []byte) []byte {
+// Skips tells whether lines of the log of this path are of no use, and the reason they are skipped for.
+func Skips(path string) (reason string, ok bool) {
+	switch l := logOf([]byte(path)); l {
+	case logNone, logConn, logInterim:
+		return "", false
+	default:
+		return logNames[l].reason, true
+	}
+}
+
+// Known gives the name of the log of a path (without the "-2" of a second filter) if it is one of Minecanary's Zeek
+// package, of package zeek-long-connections, or of those that come with Zeek
+// (docs.zeek.org/en/master/script-reference/log-files.html); else "".
+func Known(path []byte) string { return known[string(BasePath(path))] }
+
+// known holds the names by themselves.
+var known = func() map[string]string {
+	m := make(map[string]string)
+	for name := range strings.FieldsSeq(`
+		conn conn_interim conn_long mining
+		dce_rpc dhcp dnp3 dns ftp http irc kerberos ldap ldap_search modbus modbus_register_change mqtt_connect
+		mqtt_publish mqtt_subscribe mysql ntlm ntp postgresql quic radius rdp redis rfb sip smb_cmd smb_files smb_mapping
+		smtp snmp socks ssh ssl syslog tunnel websocket
+		files ocsp pe x509 netcontrol netcontrol_drop netcontrol_shunt netcontrol_catch_release openflow
+		intel notice notice_alarm signatures traceroute known_certs known_hosts known_modbus known_services software
+		dpd analyzer analyzer_debug weird weird_stats unknown_protocols
+		broker capture_loss cluster config loaded_scripts packet_filter print prof reporter stats telemetry
+		telemetry_histogram stderr stdout`) {
+		m[name] = name
+	}
+	return m
+}()
+
+// BasePath cuts a dash and digits from the end of a path: Zeek gives a second filter of the log conn the path "conn-2".
+func BasePath(path []byte) []byte {
 	n := len(path)
 	for n > 0 && path[n-1]-'0' <= 9 {
 		n--

@@ -43,12 +43,43 @@ func (r *row) log() log {
 	if r.Has&(1<<fieldPath|1<<fieldStream) == 0 {
 		return shape(set(r.Has))
 	}
+	if l := r.named(); l != logNone {
+		return l
+	}
+	return shape(set(r.Has))
+}
+
+// named gives the log that _path or _stream says.
+func (r *row) named() log {
 	for _, f := range [...]field{fieldPath, fieldStream} {
 		if l := logOf(r.Text(f)); l != logNone {
 			return l
 		}
 	}
-	return shape(set(r.Has))
+	return logNone
+}
+
+// hinted gives the log the line is of if a hint is known; see JSON.DecodeAs.
+func (r *row) hinted(hint Hint) log {
+	h := logOf([]byte(hint.Log))
+	if hint.Forced && h != logNone {
+		return h
+	}
+	if l := r.named(); l != logNone {
+		return l
+	}
+	l := shape(set(r.Has))
+	switch h {
+	case logNone:
+		return l
+	case logConn:
+		if l == logNone || l == logOther {
+			return logConn
+		}
+		return l
+	default:
+		return h
+	}
 }
 
 // finish judges the row as one of the log and fills in the record, which is complete only if the outcome is Decoded.
