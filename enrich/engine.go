@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/enrich/score"
@@ -34,10 +38,13 @@ type Config struct {
 	Finite bool
 	// SaveEvery is how often the state is saved (wall clock); 0: only at the end.
 	SaveEvery time.Duration
-	// AtEnd tells whether everything a partition has at the moment was read; nil: never.
+	// AtEnd tells whether everything a partition has at the moment was read by this process; nil: never.
 	AtEnd func(partition string) bool
-	// Partitions names the partitions that are read; nil: those that brought something.
+	// Partitions names the partitions that are read, by whatever process; nil: those that brought something. As long as
+	// it names none nothing is decided.
 	Partitions func() []string
+	// Restart starts a partition anew of which the state has lost something; nil where that cannot be.
+	Restart func(partition string)
 	// Warn hears of failures that the run survives; nil: nobody does.
 	Warn func(what string, err error)
 	// Now is the wall clock.
@@ -56,8 +63,10 @@ type Input struct {
 // Stats are the engine's counters.
 type Stats struct {
 	Batches, Repeated uint64
-	Slices            uint64
-	Allowed           uint64 // slices to endpoints on the allow list
+	// Given counts batches that were given up because their partition is started anew.
+	Given   uint64
+	Slices  uint64
+	Allowed uint64 // slices to endpoints on the allow list
 	// Future counts batches with a record from more than maxAhead ahead of the wall clock, which does not move the
 	// watermark.
 	Future uint64
@@ -69,7 +78,10 @@ type Stats struct {
 	// Newest is the end of the newest record, Unix microseconds; Saved is when the state was saved.
 	Newest int64
 	Saved  time.Time
-	Store  StoreStats
+	// Decided is the event time before which all windows that this process has to decide were decided, Unix microseconds;
+	// 0 if it has none to decide.
+	Decided int64
+	Store   StoreStats
 }
 
 // Engine decides, on the goroutine of Run.
@@ -82,20 +94,30 @@ type Engine struct {
 	publish Publisher
 	asker   *asker
 
+	joiner Joiner // the store, if it gains from batches together
+	joined []Input
+	held   chan Input    // at most one, of a partition that was among those joined
+	took   time.Duration // what the last batches took to apply
+
+	annotator Annotator
+	notes     map[minecanary.Pair]Annotated
+
 	report  int64 // microseconds
 	newest  map[string]progress
-	decided Window    // windows before it were decided
-	dirty   bool      // one of them has got new data
-	looked  time.Time // when windows were decided last
-	changed bool      // something is not saved yet
+	ended   map[string]time.Time         // since when a partition that was not heard of is at its end
+	looked  map[int]time.Time            // when a shard's windows were decided last
+	expired time.Time                    // when expired verdicts were looked for last
+	gone    map[minecanary.Endpoint]bool // told as expired
+	told    uint64                       // version of the verdicts that were published
+	changed bool                         // something is not saved yet
 	acks    []func(context.Context, error) error
 	saved   time.Time
 	saves   int
 	pending []minecanary.Hit
 	stats   Stats
 
-	mu   sync.Mutex
-	told Stats
+	mu    sync.Mutex
+	shown Stats
 }
 
 type progress struct {
@@ -111,6 +133,10 @@ type Deps struct {
 	Lists     Lists
 	Verifier  Verifier
 	Publisher Publisher
+	// Annotator gets the records that touch confirmed and known endpoints; nil if nobody wants them.
+	Annotator Annotator
+	// Queue holds the questions if other processes ask as well; nil: they are held here.
+	Queue Queue
 	// Workers is how many endpoints are asked at the same time.
 	Workers int
 }
@@ -121,19 +147,22 @@ func New(cfg Config, deps Deps) *Engine {
 		cfg.Now = time.Now
 	}
 	e := &Engine{
+		annotator: deps.Annotator, notes: map[minecanary.Pair]Annotated{}, held: make(chan Input, 1),
 		cfg: cfg, store: deps.Store, scorer: deps.Scorer, sinks: deps.Sinks, lists: deps.Lists, publish: deps.Publisher,
 		report: max(1, cfg.Report.Microseconds()),
-		newest: map[string]progress{},
+		newest: map[string]progress{}, ended: map[string]time.Time{}, looked: map[int]time.Time{}, gone: map[minecanary.Endpoint]bool{},
 		stats: Stats{
 			Hits:     map[minecanary.HitStatus]uint64{},
 			Verdicts: map[minecanary.VerdictStatus]uint64{},
 		},
 	}
+	e.joiner, _ = deps.Store.(Joiner)
 	if deps.Verifier != nil {
 		e.asker = newAsker(deps.Verifier, max(1, deps.Workers), cfg.Now)
 		if cfg.Finite {
 			e.asker.patience = finitePatience
 		}
+		e.asker.queue, e.asker.warn = deps.Queue, cfg.Warn
 	}
 	return e
 }
@@ -154,18 +183,22 @@ func (e *Engine) Run(ctx context.Context, in <-chan Input) (err error) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
+		next := in
+		if len(e.held) > 0 {
+			next = e.held // before what came after it, but not before everything else
+		}
 		select {
 		case <-ctx.Done():
 			return e.end(ctx)
-		case input, ok := <-in:
+		case input, ok := <-next:
 			if !ok {
 				if ctx.Err() != nil {
 					return e.end(ctx)
 				}
 				return e.finish(ctx)
 			}
-			if err := e.apply(ctx, input); err != nil {
-				return err
+			if err := e.apply(ctx, e.join(ctx, input, in)); err != nil {
+				return e.interrupted(ctx, err)
 			}
 		case a := <-answers:
 			if err := e.answer(ctx, a); err != nil {
@@ -188,11 +221,19 @@ func (e *Engine) Run(ctx context.Context, in <-chan Input) (err error) {
 	}
 }
 
+// interrupted saves what was applied if it is the context's end that stopped the work: what it stopped in comes again.
+func (e *Engine) interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return e.end(ctx)
+	}
+	return err
+}
+
 // start takes up where the state left off: suspects that were worth a question are asked again.
 func (e *Engine) start(ctx context.Context) error {
 	e.saved = e.cfg.Now()
-	if e.asker != nil {
-		if err := e.store.Each(ctx, func(s *Suspect) bool { e.consider(ctx, s, false); return true }); err != nil {
+	if e.asker != nil && e.asker.queue == nil {
+		if err := e.store.Each(ctx, nil, func(s *Suspect) bool { e.consider(ctx, s, false); return true }); err != nil {
 			return err
 		}
 	}
@@ -207,23 +248,123 @@ func (e *Engine) end(ctx context.Context) error {
 	return e.save(context.WithoutCancel(ctx))
 }
 
-func (e *Engine) apply(ctx context.Context, in Input) error {
-	b := in.Batch
-	if e.lists != nil {
-		e.dropAllowed(b)
+// maxJoined bounds the batches that are applied together; one of 20,000 records takes some 5 MB.
+const maxJoined = 8
+
+// Joins is how many inputs besides the first the engine takes at a time: as many should be ready for it.
+func (e *Engine) Joins() int {
+	if e.joiner == nil {
+		return 0
 	}
-	touched := e.touch(ctx)
-	applied, err := e.store.Apply(ctx, b, touched)
+	return maxJoined - 1
+}
+
+// maxLinger bounds the wait for batches to apply together.
+const maxLinger = 200 * time.Millisecond
+
+// join adds inputs of other partitions, where the store gains from it: those that come while as much time passes as half
+// of the last batches took, so that the busier the store is the more it is spared. One of a partition that is among them
+// already is held for the next time.
+func (e *Engine) join(ctx context.Context, first Input, in <-chan Input) []Input {
+	e.joined = append(e.joined[:0], first)
+	if e.joiner == nil {
+		return e.joined
+	}
+	linger := time.NewTimer(min(e.took/2, maxLinger))
+	defer linger.Stop()
+	for len(e.joined) < maxJoined {
+		select {
+		case next, ok := <-in:
+			if !ok {
+				return e.joined // the next look at the channel sees it as well
+			}
+			if slices.ContainsFunc(e.joined, func(i Input) bool { return i.Batch.Partition == next.Batch.Partition }) {
+				e.held <- next
+				return e.joined
+			}
+			e.joined = append(e.joined, next)
+		case <-linger.C:
+			return e.joined
+		case <-ctx.Done():
+			return e.joined
+		}
+	}
+	return e.joined
+}
+
+func (e *Engine) apply(ctx context.Context, inputs []Input) error {
+	ahead := e.cfg.Now().Add(maxAhead).UnixMicro()
+	for _, in := range inputs {
+		if e.lists != nil {
+			e.dropAllowed(in.Batch)
+		}
+		if in.Batch.Newest > ahead {
+			e.stats.Future++
+			in.Batch.Newest = ahead
+		}
+	}
+	outcomes, err := e.applyAll(ctx, inputs)
 	if err != nil {
-		return fmt.Errorf("apply a batch of %s: %w", b.Partition, err)
+		return fmt.Errorf("apply a batch of %s: %w", inputs[0].Batch.Partition, err)
 	}
-	e.stats.Batches++
-	if applied {
+	for i, in := range inputs {
+		if err := e.applied(ctx, in, outcomes[i]); err != nil {
+			return err
+		}
+	}
+	clear(e.notes)
+	if err := e.write(ctx); err != nil {
+		return err
+	}
+	return e.advance(ctx)
+}
+
+func (e *Engine) applyAll(ctx context.Context, inputs []Input) ([]Outcome, error) {
+	began := time.Now()
+	defer func() { e.took = time.Since(began) }()
+	touched := e.touch(ctx)
+	if len(inputs) > 1 {
+		batches := make([]*Batch, len(inputs))
+		for i, in := range inputs {
+			batches[i] = in.Batch
+		}
+		return e.joiner.ApplyAll(ctx, batches, touched)
+	}
+	applied, err := e.store.Apply(ctx, inputs[0].Batch, touched)
+	switch {
+	case errors.Is(err, ErrRestart):
+		return []Outcome{Stale}, nil
+	case applied:
+		return []Outcome{Applied}, err
+	}
+	return []Outcome{Repeated}, err
+}
+
+// applied notes what became of an input.
+func (e *Engine) applied(ctx context.Context, in Input, outcome Outcome) error {
+	if in.Release != nil {
+		defer in.Release()
+	}
+	b := in.Batch
+	switch outcome {
+	case Stale:
+		e.stats.Given++
+		if in.Ack == nil {
+			return nil
+		}
+		return in.Ack(ctx, ErrRestart)
+	case Applied:
 		e.stats.Slices += uint64(len(b.Slices))
-	} else {
+	case Repeated:
 		e.stats.Repeated++
 	}
+	e.stats.Batches++
 	e.progress(b)
+	if e.annotator != nil {
+		if err := e.annotate(ctx, b); err != nil {
+			return err
+		}
+	}
 	switch {
 	case in.Ack == nil:
 	case e.cfg.Finite:
@@ -234,13 +375,7 @@ func (e *Engine) apply(ctx context.Context, in Input) error {
 	default:
 		e.acks = append(e.acks, in.Ack)
 	}
-	if in.Release != nil {
-		in.Release()
-	}
-	if err := e.write(ctx); err != nil {
-		return err
-	}
-	return e.advance(ctx)
+	return nil
 }
 
 // maxAhead is how far ahead of the wall clock a record may be and still move the watermark: a sensor with a wrong clock
@@ -250,37 +385,52 @@ const maxAhead = time.Hour
 // progress notes how far a partition has come.
 func (e *Engine) progress(b *Batch) {
 	e.changed = true
-	now := e.cfg.Now()
-	newest := b.Newest
-	if ahead := now.Add(maxAhead).UnixMicro(); newest > ahead {
-		e.stats.Future++
-		newest = ahead
-	}
 	p := e.newest[b.Partition]
-	e.newest[b.Partition] = progress{newest: max(p.newest, newest), at: now}
-	if e.cfg.Finite {
-		return
-	}
-	for i := range b.Slices {
-		if Window(b.Slices[i].End/e.report) < e.decided {
-			e.dirty = true
-			break
-		}
-	}
+	e.newest[b.Partition] = progress{newest: max(p.newest, b.Newest), at: e.cfg.Now()}
 }
 
 // dropAllowed takes out the slices to endpoints that the allow list names.
 func (e *Engine) dropAllowed(b *Batch) {
 	now := e.cfg.Now()
-	kept := b.Slices[:0]
+	kept, records := b.Slices[:0], b.Records[:0]
 	for i := range b.Slices {
 		if _, ok := e.lists.Allowed(b.Slices[i].Server, now); ok {
 			e.stats.Allowed++
 			continue
 		}
 		kept = append(kept, b.Slices[i])
+		if b.Records != nil {
+			records = append(records, b.Records[i])
+		}
 	}
-	b.Slices = kept
+	b.Slices, b.Records = kept, records
+}
+
+// annotate hands the records of a batch that touch confirmed or known endpoints to those who want them.
+func (e *Engine) annotate(ctx context.Context, b *Batch) error {
+	var out []Annotated
+	for i := range b.Records {
+		if a, ok := e.notes[b.Slices[i].Pair]; ok {
+			a.Record = b.Records[i]
+			out = append(out, a)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	if err := e.annotator.Annotate(ctx, out); err != nil {
+		return fmt.Errorf("annotate records: %w", err)
+	}
+	return nil
+}
+
+// note keeps what is to be said of a suspect's records in this batch.
+func (e *Engine) note(s *Suspect, g ground) {
+	seen := chain(s.Segments, 0, e.cfg)
+	e.notes[s.Pair] = Annotated{
+		Pair: s.Pair, Status: g.status, Verdict: g.verdict, Evidence: g.evidence,
+		Scorer: e.scorer.Name(), Score: e.scorer.Points(s.Server.Port, &seen), Threshold: e.scorer.Threshold(),
+	}
 }
 
 // touch is what happens to every suspect that a batch touches; nil if nothing does.
@@ -291,6 +441,9 @@ func (e *Engine) touch(ctx context.Context) func(*Suspect) {
 	return func(s *Suspect) {
 		if !e.cfg.Finite {
 			if ground := e.ground(ctx, s); ground.status != "" {
+				if e.annotator != nil {
+					e.note(s, ground)
+				}
 				e.reportOpen(s, ground)
 				if ground.renew {
 					e.consider(ctx, s, true)
@@ -448,6 +601,14 @@ func (e *Engine) answer(ctx context.Context, a answer) error {
 		return fmt.Errorf("keep the verdict of %s: %w", v.Endpoint, err)
 	}
 	e.changed = true
+	if err := e.tellVerdicts(ctx, []minecanary.Verdict{v}, nil); err != nil {
+		return err
+	}
+	if ok && old.Status == minecanary.Confirmed && v.Status != minecanary.Confirmed {
+		if err := e.tellVerdicts(ctx, nil, []minecanary.Endpoint{v.Endpoint}); err != nil {
+			return err
+		}
+	}
 	if v.Status == minecanary.Confirmed && !e.cfg.Finite {
 		var full error
 		err := e.store.Clients(ctx, v.Endpoint, func(s *Suspect) {
@@ -477,6 +638,7 @@ func (e *Engine) republish(ctx context.Context) error {
 	if e.publish == nil {
 		return nil
 	}
+	e.told = e.store.VerdictsVersion()
 	vs, err := e.store.Verdicts(ctx)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -492,86 +654,245 @@ func (e *Engine) republish(ctx context.Context) error {
 	return nil
 }
 
-// watermark is the event time (Unix microseconds) up to which everything has come: the lowest of the partitions, minus
-// the lateness. Partitions that have nothing more to give at the moment, or no connection records at all, are left out;
-// one that has something to give and was not heard of yet holds it back. 0 or less: nothing is known.
-func (e *Engine) watermark() int64 {
-	lowest, highest := int64(-1), int64(0)
+// own is how far the partitions have come as far as this process knows.
+func (e *Engine) own() []Progress {
 	now := e.cfg.Now()
 	atEnd := func(name string) bool { return e.cfg.AtEnd != nil && e.cfg.AtEnd(name) }
+	var out []Progress
 	for name, p := range e.newest {
-		highest = max(highest, p.newest)
-		if p.newest == 0 || now.Sub(p.at) >= idleAfter && atEnd(name) {
-			continue
-		}
-		if lowest < 0 || p.newest < lowest {
-			lowest = p.newest
-		}
+		out = append(out, Progress{Partition: name, Newest: p.newest, Heard: true, Idle: now.Sub(p.at) >= idleAfter && atEnd(name)})
 	}
 	if e.cfg.Partitions != nil {
-		for _, name := range e.cfg.Partitions() {
-			if _, heard := e.newest[name]; !heard && !atEnd(name) {
-				return 0
+		names := e.cfg.Partitions()
+		if len(names) == 0 {
+			return nil
+		}
+		for _, name := range names {
+			if _, heard := e.newest[name]; heard {
+				continue
 			}
+			// What was handed over may still be on its way here: only a while at the end tells that nothing comes.
+			if !atEnd(name) {
+				delete(e.ended, name)
+			} else if _, ok := e.ended[name]; !ok {
+				e.ended[name] = now
+			}
+			since, ok := e.ended[name]
+			out = append(out, Progress{Partition: name, Idle: ok && now.Sub(since) >= idleAfter})
+		}
+	}
+	return out
+}
+
+// Watermark is the event time (Unix microseconds) up to which everything has come: the lowest of the partitions, minus
+// the lateness. Partitions that have nothing more to give at the moment, or no connection records at all, are left out;
+// one that has something to give and was not heard of yet holds it back. 0 or less: nothing is known.
+func Watermark(progress []Progress, lateness time.Duration) int64 {
+	lowest, highest := int64(-1), int64(0)
+	for _, p := range progress {
+		if !p.Heard && !p.Idle {
+			return 0
+		}
+		highest = max(highest, p.Newest)
+		if p.Newest == 0 || p.Idle {
+			continue
+		}
+		if lowest < 0 || p.Newest < lowest {
+			lowest = p.Newest
 		}
 	}
 	if lowest < 0 {
 		lowest = highest
 	}
-	return lowest - e.cfg.Lateness.Microseconds()
+	return lowest - lateness.Microseconds()
 }
 
-// reopenEvery is how often (wall clock) windows that late records opened again are decided anew.
-const reopenEvery = time.Minute
+const (
+	// reopenEvery is how often (wall clock) windows that late records opened again are decided anew.
+	reopenEvery = time.Minute
+	// expireEvery is how often expired verdicts are looked for, expireGrace how long after its end a verdict may be
+	// renewed before it is told as expired.
+	expireEvery, expireGrace = 30 * time.Second, time.Minute
+)
 
 // advance decides the windows that the watermark has passed.
 func (e *Engine) advance(ctx context.Context) error {
+	now := e.cfg.Now()
 	if e.cfg.Finite {
 		return nil
 	}
-	mark := e.watermark()
-	if mark <= 0 {
+	own := e.own()
+	shards, restart, err := e.store.Shards(ctx, own)
+	if err != nil {
+		return fmt.Errorf("look at the state: %w", err)
+	}
+	for _, name := range restart {
+		if e.cfg.Restart != nil {
+			e.cfg.Restart(name)
+		}
+	}
+	due := map[Window][]Shard{}
+	if len(shards) > 0 {
+		e.stats.Decided = math.MaxInt64
+	}
+	if len(own) == 0 {
+		shards = nil
+	}
+	for _, sh := range shards {
+		e.stats.Decided = min(e.stats.Decided, int64(sh.Decided)*e.report)
+		mark := Watermark(sh.Progress, e.cfg.Lateness)
+		if mark <= 0 {
+			continue
+		}
+		limit := max(Window(mark/e.report), sh.Decided)
+		if limit == sh.Decided && (!sh.Reopened || now.Sub(e.looked[sh.ID]) < reopenEvery) {
+			continue
+		}
+		e.looked[sh.ID] = now
+		due[limit] = append(due[limit], sh)
+	}
+	if version := e.store.VerdictsVersion(); version != e.told {
+		// Another process has found something.
+		if err := e.republish(ctx); err != nil {
+			return err
+		}
+	}
+	if now.Sub(e.expired) >= expireEvery {
+		e.expired = now
+		if err := e.expire(ctx, now); err != nil {
+			return err
+		}
+	}
+	if len(due) == 0 {
 		return nil
 	}
-	limit := max(Window(mark/e.report), e.decided)
-	now := e.cfg.Now()
-	if limit == e.decided && (!e.dirty || now.Sub(e.looked) < reopenEvery) {
+	for limit, list := range due {
+		ids := make([]int, len(list))
+		for i, sh := range list {
+			ids[i] = sh.ID
+		}
+		if err := e.decide(ctx, ids, limit, true); err != nil {
+			return err
+		}
+		for _, sh := range list {
+			e.store.Decided(sh, limit)
+		}
+		e.changed = true
+	}
+	return e.store.DropVerdicts(ctx, now.Add(-e.cfg.Keep))
+}
+
+// expire tells the sinks of confirmed verdicts that have ended, and again of those that were renewed after all: another
+// process may have done it while this one told the contrary.
+func (e *Engine) expire(ctx context.Context, now time.Time) error {
+	if !slices.ContainsFunc(e.sinks, func(s Sink) bool { _, ok := s.(VerdictSink); return ok }) {
 		return nil
 	}
-	e.decided, e.dirty, e.looked = limit, false, now
-	if err := e.decide(ctx, limit); err != nil {
-		return err
+	all, err := e.store.Verdicts(ctx)
+	if err != nil {
+		return fmt.Errorf("look for expired verdicts: %w", err)
 	}
-	return e.store.DropVerdicts(ctx, e.cfg.Now().Add(-e.cfg.Keep))
+	var ended []minecanary.Endpoint
+	var renewed []minecanary.Verdict
+	gone := map[minecanary.Endpoint]bool{}
+	for _, v := range all {
+		switch {
+		case v.Status != minecanary.Confirmed:
+		case v.Valid(now):
+			if e.gone[v.Endpoint] {
+				renewed = append(renewed, v)
+			}
+		case v.Valid(now.Add(-expireGrace)):
+		default:
+			gone[v.Endpoint] = true
+			if !e.gone[v.Endpoint] {
+				ended = append(ended, v.Endpoint)
+			}
+		}
+	}
+	e.gone = gone
+	return e.tellVerdicts(ctx, renewed, ended)
+}
+
+// tellVerdicts hands verdicts to the sinks that want them.
+func (e *Engine) tellVerdicts(ctx context.Context, probed []minecanary.Verdict, ended []minecanary.Endpoint) error {
+	if len(probed)+len(ended) == 0 {
+		return nil
+	}
+	return e.eachSink(ctx, func(ctx context.Context, s Sink) error {
+		v, ok := s.(VerdictSink)
+		if !ok {
+			return nil
+		}
+		if len(probed) > 0 {
+			if err := v.Probed(ctx, probed); err != nil {
+				return fmt.Errorf("write verdicts: %w", err)
+			}
+		}
+		if len(ended) > 0 {
+			if err := v.Expired(ctx, ended); err != nil {
+				return fmt.Errorf("withdraw pools: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// eachSink works on all sinks at the same time: each takes as long as its own service.
+func (e *Engine) eachSink(ctx context.Context, do func(context.Context, Sink) error) error {
+	if len(e.sinks) == 1 {
+		return do(ctx, e.sinks[0])
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range e.sinks {
+		g.Go(func() error { return do(ctx, s) })
+	}
+	return g.Wait()
 }
 
 // decide closes every window before limit: it is reported if a verdict, a list or the score says so. What the watermark has
-// left behind leaves the state.
-func (e *Engine) decide(ctx context.Context, limit Window) error {
+// left behind leaves the state, if it may.
+func (e *Engine) decide(ctx context.Context, shards []int, limit Window, leave bool) error {
 	var full error
-	err := e.store.Each(ctx, func(s *Suspect) bool {
+	err := e.store.Each(ctx, shards, func(s *Suspect) bool {
 		if full != nil {
 			return true
 		}
-		g, suspected := e.ground(ctx, s), 0
-		for i := 0; i < len(s.Segments); {
-			w := windowAt(s.Segments, i)
-			i = w.end
-			if w.window >= limit || w.closed {
-				continue
-			}
-			e.changed = true
-			if e.close(s, w, g) {
-				suspected = 1
-			}
+		g := e.ground(ctx, s)
+		if e.closeAll(s, g, limit, leave) {
+			e.stats.Suspected++
 		}
-		e.stats.Suspected += suspected
 		if len(e.pending) >= maxPending {
 			full = e.write(ctx)
 		}
-		return e.cfg.Finite || e.keep(s, g, e.decided)
+		return !leave || e.keep(s, g, limit)
 	})
 	return errors.Join(err, full, e.write(ctx))
+}
+
+// closeAll decides the windows of one suspect before limit, from the oldest, each as if it were the only one that has
+// just ended: how many windows the watermark passed at once must not show. It tells whether only the score accuses any.
+func (e *Engine) closeAll(s *Suspect, g ground, limit Window, leave bool) (suspected bool) {
+	for end := len(s.Segments); end > 0; {
+		begin := end - 1
+		for begin > 0 && s.Segments[begin-1].Window == s.Segments[begin].Window {
+			begin--
+		}
+		end = begin
+		w := windowAt(s.Segments, begin)
+		if w.window >= limit {
+			break
+		}
+		if w.closed {
+			continue
+		}
+		if leave {
+			e.keep(s, g, w.window) // what had left by then
+		}
+		e.changed = true
+		suspected = e.close(s, w, g) || suspected
+	}
+	return suspected
 }
 
 // maxPending bounds the hits held before they are handed to the sinks.
@@ -586,6 +907,11 @@ func (e *Engine) close(s *Suspect, w window, g ground) (suspected bool) {
 	case g.status != "":
 		if w.sum.Records <= 1 && w.told >= g.status.Strength() {
 			break // told with its full count already
+		}
+		if w.sum.Records > 1 && !e.cfg.Finite {
+			// Whoever has an endpoint like this is told at first sight. Should the note of that be lost (a failover of the
+			// shared state), the full count must not come under the number of the first report.
+			w.reports = max(w.reports, 1)
 		}
 		e.pending = append(e.pending, e.hit(s, w, g))
 		w.reported(s.Segments, g.status)
@@ -659,10 +985,14 @@ func (e *Engine) write(ctx context.Context) error {
 	if len(e.pending) == 0 {
 		return nil
 	}
-	for _, sink := range e.sinks {
-		if err := sink.Write(ctx, e.pending); err != nil {
+	err := e.eachSink(ctx, func(ctx context.Context, s Sink) error {
+		if err := s.Write(ctx, e.pending); err != nil {
 			return fmt.Errorf("write hits: %w", err)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for i := range e.pending {
 		e.stats.Hits[e.pending[i].Status]++
@@ -680,10 +1010,14 @@ func (e *Engine) save(ctx context.Context) error {
 	if err := e.write(ctx); err != nil {
 		return err
 	}
-	for _, sink := range e.sinks {
-		if err := sink.Flush(ctx); err != nil {
+	err := e.eachSink(ctx, func(ctx context.Context, s Sink) error {
+		if err := s.Flush(ctx); err != nil {
 			return fmt.Errorf("flush hits: %w", err)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := e.store.Save(ctx); err != nil {
 		return err
@@ -701,7 +1035,7 @@ func (e *Engine) save(ctx context.Context) error {
 // finish ends a run whose input has ended: every endpoint still worth it is asked, then every window is decided.
 func (e *Engine) finish(ctx context.Context) error {
 	if e.asker != nil {
-		err := e.store.Each(ctx, func(s *Suspect) bool { e.consider(ctx, s, false); return true })
+		err := e.store.Each(ctx, nil, func(s *Suspect) bool { e.consider(ctx, s, false); return true })
 		if err != nil {
 			return err
 		}
@@ -716,7 +1050,7 @@ func (e *Engine) finish(ctx context.Context) error {
 			}
 		}
 	}
-	if err := e.decide(ctx, e.last()); err != nil {
+	if err := e.decide(ctx, nil, e.last(), false); err != nil {
 		return err
 	}
 	if err := e.republish(ctx); err != nil {
@@ -730,7 +1064,7 @@ func (e *Engine) last() Window {
 	if e.cfg.Finite {
 		return ^Window(0)
 	}
-	last := e.decided
+	last := Window(0)
 	for _, p := range e.newest {
 		last = max(last, Window(p.newest/e.report)+1)
 	}
@@ -750,7 +1084,7 @@ func (e *Engine) Asking() (asked, waiting uint64) {
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.told
+	return e.shown
 }
 
 // tell makes the counters of this moment the ones that others see.
@@ -766,5 +1100,5 @@ func (e *Engine) tell() {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.told = s
+	e.shown = s
 }

@@ -26,6 +26,7 @@ const (
 type probe struct {
 	*Prober
 	ep      minecanary.Endpoint
+	cost    Cost
 	opts    ProbeOptions
 	cfg     Config // the prober's, with the probe's timeout
 	order   []dialect.Dialect
@@ -171,7 +172,8 @@ func (p *probe) pop() (task, bool) {
 
 // begin makes one connection, if the endpoint's budget has one.
 func (p *probe) begin(ctx context.Context, events chan<- event, t task) {
-	if p.no = p.budget.connection(p.ep, p.now()); p.no != nil {
+	g, err := p.purse.Connect(ctx, p.cost)
+	if p.no = refused(p.cost, g, err, p.now()); p.no != nil {
 		p.stopped, p.unasked = true, true
 		return
 	}

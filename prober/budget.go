@@ -1,6 +1,7 @@
 package prober
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -11,23 +12,76 @@ import (
 	minecanary "github.com/minecanary/minecanary"
 )
 
-// window counts events per key over the last hour, exactly: no more than limit in any hour. It holds at most size keys;
-// a full window refuses new keys until the oldest leaves, so that nobody can flush it.
+// What may refuse a probe or a connection (Grant.Refused).
+const (
+	RefusedBackoff  = "back-off" // the endpoint's, after inconclusive probes
+	RefusedClient   = "client"   // the client's probes an hour
+	RefusedNetwork  = "network"  // the network's probes an hour
+	RefusedEndpoint = "endpoint" // the endpoint's connections an hour
+	RefusedGlobal   = "global"   // the rate of all probes
+)
+
+// Cost is what a probe is charged to, and the limits that hold. It is a plain struct without a name of its own, as Grant
+// is, so that a Purse can be made by a package that does not import this one.
+type Cost = struct {
+	// ByHand tells that a person asked: only the endpoint's connections count.
+	ByHand bool
+	// Client is on whose behalf the probe is made, Network is the endpoint's.
+	Client   netip.Addr
+	Network  netip.Prefix
+	Endpoint minecanary.Endpoint
+	// PerClient and PerNetwork are probes, PerEndpoint is connections in any hour, above 0.
+	PerClient, PerNetwork, PerEndpoint int
+	// Rate (probes a second, above 0) and Burst (above 0) are a token bucket for all probes together.
+	Rate  float64
+	Burst int
+	// BackoffFirst and BackoffMax are the times of the back-off: the first, doubled each time up to the maximum.
+	BackoffFirst, BackoffMax time.Duration
+}
+
+// Grant is a purse's answer.
+type Grant = struct {
+	// Refused names what refused (RefusedBackoff and so on); "" is a yes. Full tells that it did so because it holds as
+	// many as it can, and this one is new.
+	Refused string
+	Full    bool
+	// Wait is when it is worth to try again, counted from now; above 0 if refused.
+	Wait time.Duration
+	// Tried is how many probes of the endpoint have been inconclusive in a row.
+	Tried int
+}
+
+// Purse keeps the budgets. It may be shared by many processes, which together stay within the limits, and is safe for
+// concurrent use. Each method is all or nothing. An error means that nothing is known, and the probe or the connection is
+// not made.
+type Purse interface {
+	// Begin takes what one automatic probe costs but for its connections: one of the client, of the network and of the
+	// rate, if no back-off of the endpoint holds and it may see a connection. By hand nothing is taken.
+	Begin(ctx context.Context, c Cost) (Grant, error)
+	// Connect takes one connection of the endpoint.
+	Connect(ctx context.Context, c Cost) (Grant, error)
+	// End notes how the probe ended. An inconclusive one starts or doubles the back-off, and wait is how long it lasts; a
+	// conclusive one ends it.
+	End(ctx context.Context, c Cost, conclusive bool) (wait time.Duration, err error)
+}
+
+// window counts events per key over the last hour, exactly: no more than the limit in any hour. It holds at most size
+// keys; a full window refuses new keys until the oldest leaves, so that nobody can flush it.
 type window[K comparable] struct {
-	limit, size int
-	seen        map[K][]time.Time // in order, at most limit each
-	full        time.Time         // until then no place is free
+	size int
+	seen map[K][]time.Time // in order
+	full time.Time         // until then no place is free
 }
 
 // span is the time over which budgets count.
 const span = time.Hour
 
-func newWindow[K comparable](limit, size int) *window[K] {
-	return &window[K]{limit: limit, size: size, seen: make(map[K][]time.Time)}
+func newWindow[K comparable](size int) *window[K] {
+	return &window[K]{size: size, seen: make(map[K][]time.Time)}
 }
 
-// next gives when the key may have its next event: the zero time for now. why tells what is used up.
-func (w *window[K]) next(key K, now time.Time) (at time.Time, full bool) {
+// next gives when the key may have its next event: the zero time for now.
+func (w *window[K]) next(key K, limit int, now time.Time) (at time.Time, full bool) {
 	times, known := w.seen[key]
 	if !known {
 		if len(w.seen) < w.size {
@@ -39,20 +93,23 @@ func (w *window[K]) next(key K, now time.Time) (at time.Time, full bool) {
 		}
 		return w.full, true
 	}
-	if len(times) < w.limit || !times[0].Add(span).After(now) {
+	if len(times) < limit {
 		return time.Time{}, false
 	}
-	return times[0].Add(span), false
+	if at := times[len(times)-limit].Add(span); at.After(now) {
+		return at, false
+	}
+	return time.Time{}, false
 }
 
 // add counts an event; next must have agreed.
 func (w *window[K]) add(key K, now time.Time) {
 	times := w.seen[key]
-	if len(times) == w.limit {
-		copy(times, times[1:])
-		times = times[:w.limit-1]
+	over := 0
+	for over < len(times) && !times[over].Add(span).After(now) {
+		over++
 	}
-	w.seen[key] = append(times, now)
+	w.seen[key] = append(times[:copy(times, times[over:])], now)
 }
 
 // sweep drops the keys whose events are all over, at most once until the first of the rest leaves.
@@ -73,10 +130,9 @@ func (w *window[K]) sweep(now time.Time) {
 
 // backoff remembers endpoints that gave no conclusive answer.
 type backoff struct {
-	first, longest time.Duration
-	size           int
-	failed         map[minecanary.Endpoint]failure
-	full           time.Time
+	size   int
+	failed map[minecanary.Endpoint]failure
+	full   time.Time
 }
 
 type failure struct {
@@ -87,18 +143,24 @@ type failure struct {
 // forget is how long after its back-off an endpoint's failures are remembered.
 const forget = 24 * time.Hour
 
+// next gives the failures of an endpoint; full is when a place will be free if there is none.
 func (b *backoff) next(ep minecanary.Endpoint, now time.Time) (f failure, full time.Time) {
-	f, known := b.failed[ep]
-	if known || len(b.failed) < b.size {
-		return f, time.Time{}
+	if f, known := b.failed[ep]; known {
+		if f.until.Add(forget).After(now) {
+			return f, time.Time{}
+		}
+		delete(b.failed, ep)
+	}
+	if len(b.failed) < b.size {
+		return failure{}, time.Time{}
 	}
 	if !now.Before(b.full) {
-		b.full = now.Add(forget + b.longest)
+		first := true
 		for ep, f := range b.failed {
 			if over := f.until.Add(forget); !over.After(now) {
 				delete(b.failed, ep)
-			} else if over.Before(b.full) {
-				b.full = over
+			} else if first || over.Before(b.full) {
+				b.full, first = over, false
 			}
 		}
 	}
@@ -108,44 +170,113 @@ func (b *backoff) next(ep minecanary.Endpoint, now time.Time) (f failure, full t
 	return failure{}, b.full
 }
 
-// fail counts an inconclusive answer and gives when to ask again. If the table has been filled up in the meantime the
+// fail counts an inconclusive answer and gives how long to wait. If the table has been filled up in the meantime the
 // endpoint is not remembered; its other budgets still hold.
-func (b *backoff) fail(ep minecanary.Endpoint, now time.Time) time.Time {
-	f, known := b.failed[ep]
-	wait := b.first
+func (b *backoff) fail(ep minecanary.Endpoint, first, longest time.Duration, now time.Time) time.Duration {
+	f, full := b.next(ep, now)
+	wait := first
 	for range f.count {
-		wait = min(2*wait, b.longest)
+		if wait = min(2*wait, longest); wait == longest {
+			break
+		}
 	}
-	f = failure{count: f.count + 1, until: now.Add(wait)}
-	if known || len(b.failed) < b.size {
-		b.failed[ep] = f
+	if full.IsZero() {
+		b.failed[ep] = failure{count: f.count + 1, until: now.Add(wait)}
 	}
-	return f.until
+	return wait
 }
 
-// budget is the prober's purse. It is safe for concurrent use.
-type budget struct {
+// memoryPurse is the purse of one process.
+type memoryPurse struct {
+	now func() time.Time
+
 	mu          sync.Mutex
 	clients     *window[netip.Addr]
 	networks    *window[netip.Prefix]
 	connections *window[minecanary.Endpoint]
 	backoff     backoff
 	global      *rate.Limiter
-	rate        float64
 }
 
-func newBudget(cfg Config, size int) *budget {
-	return &budget{
-		clients:     newWindow[netip.Addr](cfg.ClientPerHour, size),
-		networks:    newWindow[netip.Prefix](cfg.NetworkPerHour, size),
-		connections: newWindow[minecanary.Endpoint](cfg.ConnectionsPerHour, size),
-		backoff: backoff{
-			first: cfg.BackoffFirst, longest: cfg.BackoffMax, size: size,
-			failed: make(map[minecanary.Endpoint]failure),
-		},
-		global: rate.NewLimiter(rate.Limit(cfg.GlobalRate), cfg.GlobalBurst),
-		rate:   cfg.GlobalRate,
+// newMemoryPurse gives a purse whose tables hold at most size keys each.
+func newMemoryPurse(now func() time.Time, size int) *memoryPurse {
+	return &memoryPurse{
+		now:         now,
+		clients:     newWindow[netip.Addr](size),
+		networks:    newWindow[netip.Prefix](size),
+		connections: newWindow[minecanary.Endpoint](size),
+		backoff:     backoff{size: size, failed: make(map[minecanary.Endpoint]failure)},
 	}
+}
+
+// Begin implements Purse.
+func (m *memoryPurse) Begin(_ context.Context, c Cost) (Grant, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	if c.ByHand {
+		return m.connectionFree(c, now), nil
+	}
+	failed, full := m.backoff.next(c.Endpoint, now)
+	if !full.IsZero() {
+		return Grant{Refused: RefusedBackoff, Full: true, Wait: full.Sub(now)}, nil
+	}
+	if now.Before(failed.until) {
+		return Grant{Refused: RefusedBackoff, Wait: failed.until.Sub(now), Tried: failed.count}, nil
+	}
+	if at, full := m.clients.next(c.Client, c.PerClient, now); !at.IsZero() {
+		return Grant{Refused: RefusedClient, Full: full, Wait: at.Sub(now)}, nil
+	}
+	if at, full := m.networks.next(c.Network, c.PerNetwork, now); !at.IsZero() {
+		return Grant{Refused: RefusedNetwork, Full: full, Wait: at.Sub(now)}, nil
+	}
+	if g := m.connectionFree(c, now); g.Refused != "" {
+		return g, nil
+	}
+	if limit := rate.Limit(c.Rate); m.global == nil {
+		m.global = rate.NewLimiter(limit, c.Burst)
+	} else if m.global.Limit() != limit || m.global.Burst() != c.Burst {
+		m.global.SetLimitAt(now, limit)
+		m.global.SetBurstAt(now, c.Burst)
+	}
+	if !m.global.AllowN(now, 1) {
+		wait := time.Duration((1 - m.global.TokensAt(now)) / c.Rate * float64(time.Second))
+		return Grant{Refused: RefusedGlobal, Wait: max(wait, time.Millisecond)}, nil
+	}
+	m.clients.add(c.Client, now)
+	m.networks.add(c.Network, now)
+	return Grant{Tried: failed.count}, nil
+}
+
+// Connect implements Purse.
+func (m *memoryPurse) Connect(_ context.Context, c Cost) (Grant, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	g := m.connectionFree(c, now)
+	if g.Refused == "" {
+		m.connections.add(c.Endpoint, now)
+	}
+	return g, nil
+}
+
+// connectionFree tells whether the endpoint may see a connection, with the lock held.
+func (m *memoryPurse) connectionFree(c Cost, now time.Time) Grant {
+	if at, full := m.connections.next(c.Endpoint, c.PerEndpoint, now); !at.IsZero() {
+		return Grant{Refused: RefusedEndpoint, Full: full, Wait: at.Sub(now)}
+	}
+	return Grant{}
+}
+
+// End implements Purse.
+func (m *memoryPurse) End(_ context.Context, c Cost, conclusive bool) (time.Duration, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if conclusive {
+		delete(m.backoff.failed, c.Endpoint)
+		return 0, nil
+	}
+	return m.backoff.fail(c.Endpoint, c.BackoffFirst, c.BackoffMax, m.now()), nil
 }
 
 // Prefix lengths of the networks that have a budget.
@@ -167,103 +298,56 @@ func network(addr netip.Addr) netip.Prefix {
 	return p
 }
 
+// purseExpiry is how long a probe is refused when the purse did not answer.
+const purseExpiry = time.Minute
+
 // refusal is a budget's no.
 type refusal struct {
 	reason string
 	until  time.Time
 }
 
-// probe takes what one automatic probe costs: everything or, with a refusal, nothing. tried is how many probes of the
-// endpoint have been inconclusive in a row.
-func (b *budget) probe(client netip.Addr, ep minecanary.Endpoint, now time.Time) (tried int, no *refusal) {
-	client = minecanary.CanonicalAddr(client)
-	net := network(ep.Addr)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	failed, full := b.backoff.next(ep, now)
-	if !full.IsZero() {
-		return 0, refuse("too many endpoints are in back-off", full)
+// cost gives what a probe of an endpoint on behalf of a client is charged to. No client is a client, too.
+func (p *Prober) cost(client netip.Addr, ep minecanary.Endpoint) Cost {
+	return Cost{
+		Client: minecanary.CanonicalAddr(client), Network: network(ep.Addr), Endpoint: ep,
+		PerClient: p.cfg.ClientPerHour, PerNetwork: p.cfg.NetworkPerHour, PerEndpoint: p.cfg.ConnectionsPerHour,
+		Rate: p.cfg.GlobalRate, Burst: p.cfg.GlobalBurst,
+		BackoffFirst: p.cfg.BackoffFirst, BackoffMax: p.cfg.BackoffMax,
 	}
-	if now.Before(failed.until) {
-		return 0, refuse(fmt.Sprintf("back-off of the endpoint after %d inconclusive in a row", failed.count), failed.until)
+}
+
+// refused turns a purse's answer into a refusal, nil for a yes.
+func refused(c Cost, g Grant, err error, now time.Time) *refusal {
+	if err != nil {
+		return refuse("the budgets cannot be reached ("+err.Error()+")", now.Add(purseExpiry))
 	}
-	for _, w := range []struct {
-		name string
-		next func() (time.Time, bool)
-	}{
-		{
-			fmt.Sprintf("budget of the client (%d probes an hour)", b.clients.limit),
-			func() (time.Time, bool) { return b.clients.next(client, now) },
-		},
-		{
-			fmt.Sprintf("budget of the network %s (%d probes an hour)", net, b.networks.limit),
-			func() (time.Time, bool) { return b.networks.next(net, now) },
-		},
-	} {
-		at, full := w.next()
-		switch {
-		case full:
-			return 0, refuse(w.name+": its table is full", at)
-		case !at.IsZero():
-			return 0, refuse(w.name+" is used up", at)
+	if g.Refused == "" {
+		return nil
+	}
+	var name string
+	switch g.Refused {
+	case RefusedBackoff:
+		name = fmt.Sprintf("back-off of the endpoint after %d inconclusive in a row", g.Tried)
+		if g.Full {
+			name = "too many endpoints are in back-off"
 		}
+		return refuse(name, now.Add(g.Wait))
+	case RefusedClient:
+		name = fmt.Sprintf("budget of the client (%d probes an hour)", c.PerClient)
+	case RefusedNetwork:
+		name = fmt.Sprintf("budget of the network %s (%d probes an hour)", c.Network, c.PerNetwork)
+	case RefusedEndpoint:
+		name = fmt.Sprintf("budget of the endpoint (%d connections an hour)", c.PerEndpoint)
+	case RefusedGlobal:
+		name = fmt.Sprintf("global budget (%v probes a second, burst %d)", c.Rate, c.Burst)
+	default:
+		name = "budget " + g.Refused
 	}
-	if no := b.connectionFree(ep, now); no != nil {
-		return 0, no
+	if g.Full {
+		return refuse(name+": its table is full", now.Add(g.Wait))
 	}
-	if !b.global.AllowN(now, 1) {
-		wait := time.Duration((1 - b.global.TokensAt(now)) / b.rate * float64(time.Second))
-		return 0, refuse(fmt.Sprintf("global budget (%v probes a second, burst %d) is used up", b.rate, b.global.Burst()),
-			now.Add(max(wait, time.Millisecond)))
-	}
-	b.clients.add(client, now)
-	b.networks.add(net, now)
-	return failed.count, nil
-}
-
-// connection takes one connection of the endpoint.
-func (b *budget) connection(ep minecanary.Endpoint, now time.Time) *refusal {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if no := b.connectionFree(ep, now); no != nil {
-		return no
-	}
-	b.connections.add(ep, now)
-	return nil
-}
-
-// room tells whether the endpoint may see a connection, without taking it.
-func (b *budget) room(ep minecanary.Endpoint, now time.Time) *refusal {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.connectionFree(ep, now)
-}
-
-// connectionFree is room with the lock held.
-func (b *budget) connectionFree(ep minecanary.Endpoint, now time.Time) *refusal {
-	at, full := b.connections.next(ep, now)
-	name := fmt.Sprintf("budget of the endpoint (%d connections an hour)", b.connections.limit)
-	switch {
-	case full:
-		return refuse(name+": its table is full", at)
-	case !at.IsZero():
-		return refuse(name+" is used up", at)
-	}
-	return nil
-}
-
-// inconclusive starts or doubles the back-off and gives when it ends.
-func (b *budget) inconclusive(ep minecanary.Endpoint, now time.Time) time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.backoff.fail(ep, now)
-}
-
-// conclusive ends the back-off.
-func (b *budget) conclusive(ep minecanary.Endpoint) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.backoff.failed, ep)
+	return refuse(name+" is used up", now.Add(g.Wait))
 }
 
 func refuse(reason string, until time.Time) *refusal {

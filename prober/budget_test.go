@@ -2,17 +2,19 @@ package prober
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	minecanary "github.com/minecanary/minecanary"
+	"github.com/minecanary/minecanary/internal/budgettest"
 	"github.com/minecanary/minecanary/prober/audit"
 	"github.com/minecanary/minecanary/prober/dialect"
 )
@@ -24,186 +26,86 @@ func tcp(s string) minecanary.Endpoint {
 	return minecanary.NewEndpoint(ap.Addr(), ap.Port(), minecanary.TCP)
 }
 
-// step is one automatic probe and which budget refuses it, "" for none; until is from the epoch.
-type step struct {
-	at     time.Duration
-	client string
-	server string
-	refuse string
-	until  time.Duration
+func TestMemoryPurse(t *testing.T) {
+	budgettest.Run(t, func(_ testing.TB, size int) budgettest.Harness {
+		var mu sync.Mutex
+		now := epoch
+		p := newMemoryPurse(func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return now
+		}, size)
+		return budgettest.Harness{Purse: p, Other: p, Advance: func(d time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			now = now.Add(d)
+		}}
+	})
 }
 
-func TestBudgets(t *testing.T) {
-	server := func(i int) string { return fmt.Sprintf("8.8.%d.1:3333", i) }
-	tests := []struct {
-		name  string
-		steps []step
-	}{
-		{"5 of a client in an hour", []step{
-			{0, "10.0.0.1", server(0), "", 0},
-			{time.Minute, "10.0.0.1", server(1), "", 0},
-			{2 * time.Minute, "10.0.0.1", server(2), "", 0},
-			{3 * time.Minute, "10.0.0.1", server(3), "", 0},
-			{4 * time.Minute, "::ffff:10.0.0.1", server(4), "", 0},
-			{5 * time.Minute, "10.0.0.1", server(5), "client", time.Hour},
-			{5 * time.Minute, "10.0.0.2", server(5), "", 0},
-			{time.Hour, "10.0.0.1", server(6), "", 0},
-			{time.Hour, "10.0.0.1", server(7), "client", time.Hour + time.Minute},
-		}},
-		{"2 of a /24 in an hour", []step{
-			{0, "10.0.0.1", "8.8.8.1:3333", "", 0},
-			{time.Second, "10.0.0.2", "8.8.8.2:3333", "", 0},
-			{2 * time.Second, "10.0.0.3", "8.8.8.255:3333", "network 8.8.8.0/24", time.Hour},
-			{2 * time.Second, "10.0.0.3", "8.8.9.0:3333", "", 0},
-		}},
-		{"2 of a /48 in an hour", []step{
-			{0, "10.0.0.1", "[2600:1:2::1]:3333", "", 0},
-			{time.Second, "10.0.0.2", "[2600:1:2:ffff::2]:3333", "", 0},
-			{2 * time.Second, "10.0.0.3", "[2600:1:2:3::3]:3333", "network 2600:1:2::/48", time.Hour},
-			{2 * time.Second, "10.0.0.3", "[2600:1:3::3]:3333", "", 0},
-		}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			cfg := DefaultConfig()
-			cfg.NetworkPerHour = 2
-			b := newBudget(cfg, MaxTracked)
-			for i, s := range tt.steps {
-				_, no := b.probe(netip.MustParseAddr(s.client), tcp(s.server), epoch.Add(s.at))
-				switch {
-				case (no == nil) != (s.refuse == ""):
-					t.Fatalf("step %d: refusal %+v, want %q", i, no, s.refuse)
-				case no != nil && (!strings.Contains(no.reason, s.refuse) || !no.until.Equal(epoch.Add(s.until)) ||
-					!strings.Contains(no.reason, "try again at "+no.until.Format(time.RFC3339))):
-					t.Errorf("step %d: %q until %v, want %q until %v", i, no.reason, no.until, s.refuse, epoch.Add(s.until))
-				}
-			}
-		})
-	}
-}
-
-// TestGlobalBudget: a burst of 10, then one a second; what it refuses costs no other budget.
-func TestGlobalBudget(t *testing.T) {
-	b := newBudget(DefaultConfig(), MaxTracked)
-	ask := func(i int, at time.Duration) *refusal {
-		_, no := b.probe(netip.AddrFrom4([4]byte{10, 0, byte(i), 1}), tcp(fmt.Sprintf("8.8.%d.1:3333", i)), epoch.Add(at))
-		return no
-	}
-	for i := range 10 {
-		if no := ask(i, 0); no != nil {
-			t.Fatalf("probe %d: %s", i, no.reason)
-		}
-	}
-	for range 20 {
-		no := ask(10, 0)
-		if no == nil || !strings.Contains(no.reason, "global") || no.until.Sub(epoch) != time.Second {
-			t.Fatalf("probe 11: %+v, want a refusal for 1 s", no)
-		}
-	}
-	if no := ask(10, time.Second); no != nil {
-		t.Errorf("after 1 s: %s", no.reason)
-	}
-	if no := ask(11, time.Second); no == nil {
-		t.Error("a second one after 1 s")
-	}
-}
-
-func TestBackoff(t *testing.T) {
-	b := newBudget(DefaultConfig(), MaxTracked)
-	ep, client, now := tcp("8.8.8.8:3333"), netip.MustParseAddr("10.0.0.1"), epoch
-	for i, hours := range []int{1, 2, 4, 8, 16, 24, 24} {
-		tried, no := b.probe(client, ep, now)
-		if no != nil || tried != i {
-			t.Fatalf("probe %d: tried %d, refusal %+v", i, tried, no)
-		}
-		until := b.inconclusive(ep, now)
-		if want := now.Add(time.Duration(hours) * time.Hour); !until.Equal(want) {
-			t.Errorf("back-off %d ends %v, want %v", i, until, want)
-		}
-		if _, no := b.probe(client, ep, until.Add(-time.Second)); no == nil || !strings.Contains(no.reason, "back-off") || !no.until.Equal(until) {
-			t.Errorf("before the end: %+v, want a refusal by the back-off", no)
-		}
-		now = until
-	}
-	b.conclusive(ep)
-	if tried, no := b.probe(client, ep, now.Add(time.Hour)); no != nil || tried != 0 {
-		t.Errorf("after a conclusive answer: tried %d, refusal %+v", tried, no)
-	}
-}
-
-// TestTablesAreBounded: a full table refuses newcomers, keeps what it has, and has room again when something is over.
+// TestTablesAreBounded: nothing is kept beyond the bound, in none of the tables.
 func TestTablesAreBounded(t *testing.T) {
 	const size = 8
-	cfg := DefaultConfig()
-	cfg.GlobalRate, cfg.GlobalBurst, cfg.NetworkPerHour = 1000, 10000, 10000
-	b := newBudget(cfg, size)
-	ask := func(i int, at time.Duration) *refusal {
-		_, no := b.probe(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), tcp("8.8.8.8:3333"), epoch.Add(at))
-		return no
-	}
+	now := epoch
+	m := newMemoryPurse(func() time.Time { return now }, size)
 	for i := range 100 {
-		no := ask(i, time.Duration(i)*time.Second)
-		if (no == nil) != (i < size) {
-			t.Fatalf("client %d: %+v", i, no)
+		c := Cost{
+			Client: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), Endpoint: tcp(fmt.Sprintf("8.8.%d.8:3333", i)), PerClient: 5, PerNetwork: 5, PerEndpoint: 12,
+			Rate: 1000, Burst: 1000, BackoffFirst: time.Hour, BackoffMax: time.Hour,
 		}
-		if no != nil && (!strings.Contains(no.reason, "full") || !no.until.Equal(epoch.Add(time.Hour))) {
-			t.Errorf("client %d: %+v, want a full table until %v", i, no, epoch.Add(time.Hour))
+		c.Network = network(c.Endpoint.Addr)
+		for _, call := range []func(context.Context, Cost) (Grant, error){m.Begin, m.Connect} {
+			if _, err := call(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := m.End(t.Context(), c, false); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if no := ask(100, time.Hour); no != nil {
-		t.Errorf("after an hour: %s", no.reason)
-	}
-	if n := len(b.clients.seen); n > size {
-		t.Errorf("%d clients are kept, want at most %d", n, size)
-	}
-	for i := range 100 {
-		b.inconclusive(tcp(fmt.Sprintf("8.8.%d.8:3333", i)), epoch)
-	}
-	if n := len(b.backoff.failed); n != size {
-		t.Errorf("%d endpoints are in back-off, want %d", n, size)
-	}
-	if _, no := b.probe(netip.MustParseAddr("10.0.0.1"), tcp("9.9.9.9:3333"), epoch.Add(2*time.Hour)); no == nil || !strings.Contains(no.reason, "too many endpoints") {
-		t.Errorf("new endpoint with a full back-off: %+v", no)
-	}
-	if _, no := b.probe(netip.MustParseAddr("10.0.0.1"), tcp("9.9.9.9:3333"), epoch.Add(26*time.Hour)); no != nil {
-		t.Errorf("a day later: %s", no.reason)
+	got := []int{len(m.clients.seen), len(m.networks.seen), len(m.connections.seen), len(m.backoff.failed)}
+	if diff := cmp.Diff([]int{size, size, size, size}, got); diff != "" {
+		t.Errorf("clients, networks, endpoints, back-offs (-want +got):\n%s", diff)
 	}
 }
 
-// TestWindow: never more than limit events in any hour, whatever the times.
-func TestWindow(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		limit := rapid.IntRange(1, 5).Draw(t, "limit")
-		w := newWindow[int](limit, 4)
-		now := epoch
-		counted := map[int][]time.Time{}
-		for range rapid.IntRange(1, 60).Draw(t, "events") {
-			now = now.Add(time.Duration(rapid.IntRange(0, 1800).Draw(t, "gap")) * time.Second)
-			key := rapid.IntRange(0, 7).Draw(t, "key")
-			at, full := w.next(key, now)
-			if at.IsZero() {
-				w.add(key, now)
-				counted[key] = append(counted[key], now)
-			} else if !at.After(now) || full && len(w.seen) < 4 {
-				t.Fatalf("refused at %v until %v, full %v", now, at, full)
-			}
-			within := 0
-			for _, e := range counted[key] {
-				if e.Add(span).After(now) {
-					within++
-				}
-			}
-			if within > limit {
-				t.Fatalf("%d events within an hour, limit %d", within, limit)
-			}
-			if !at.IsZero() && !full && within < limit {
-				t.Fatalf("refused with %d of %d events", within, limit)
-			}
+// TestRefusals: the reasons that people read.
+func TestRefusals(t *testing.T) {
+	p, err := New(DefaultConfig(), silentTrail{}, func() time.Time { return epoch })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := p.cost(netip.MustParseAddr("::ffff:10.0.0.1"), tcp("8.8.8.8:3333"))
+	if c.Client != netip.MustParseAddr("10.0.0.1") || c.Network != netip.MustParsePrefix("8.8.8.0/24") {
+		t.Errorf("charged to %v, %v", c.Client, c.Network)
+	}
+	if got := p.cost(c.Client, tcp("[2600:1:2:3::4]:3333")).Network; got != netip.MustParsePrefix("2600:1:2::/48") {
+		t.Errorf("network %v", got)
+	}
+	tests := []struct {
+		grant Grant
+		err   error
+		want  string
+	}{
+		{Grant{}, nil, ""},
+		{Grant{Refused: RefusedBackoff, Wait: time.Hour, Tried: 3}, nil, "back-off of the endpoint after 3 inconclusive in a row; try again at 2026-01-02T04:04:05Z"},
+		{Grant{Refused: RefusedBackoff, Full: true, Wait: time.Hour}, nil, "too many endpoints are in back-off; try again at 2026-01-02T04:04:05Z"},
+		{Grant{Refused: RefusedClient, Wait: time.Second}, nil, "budget of the client (5 probes an hour) is used up; try again at 2026-01-02T03:04:06Z"},
+		{Grant{Refused: RefusedClient, Full: true, Wait: time.Second}, nil, "budget of the client (5 probes an hour): its table is full; try again at 2026-01-02T03:04:06Z"},
+		{Grant{Refused: RefusedNetwork, Wait: time.Second}, nil, "budget of the network 8.8.8.0/24 (8 probes an hour) is used up; try again at 2026-01-02T03:04:06Z"},
+		{Grant{Refused: RefusedEndpoint, Wait: time.Second}, nil, "budget of the endpoint (12 connections an hour) is used up; try again at 2026-01-02T03:04:06Z"},
+		{Grant{Refused: RefusedGlobal, Wait: time.Second}, nil, "global budget (1 probes a second, burst 10) is used up; try again at 2026-01-02T03:04:06Z"},
+		{Grant{}, errors.New("no route"), "the budgets cannot be reached (no route); try again at 2026-01-02T03:05:05Z"},
+	}
+	for _, tt := range tests {
+		got := ""
+		if no := refused(c, tt.grant, tt.err, epoch); no != nil {
+			got = no.reason
 		}
-		if len(w.seen) > 4 {
-			t.Fatalf("%d keys", len(w.seen))
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
-	})
+	}
 }
 
 // silentTrail accepts every record.
@@ -222,8 +124,9 @@ func TestVerifySaysWhichBudget(t *testing.T) {
 	// Use up the network's budget without asking anybody.
 	ep := tcp("8.8.8.8:3333")
 	for i := range cfg.NetworkPerHour {
-		if _, no := p.budget.probe(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), ep, now); no != nil {
-			t.Fatal(no.reason)
+		g, err := p.purse.Begin(t.Context(), p.cost(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), ep))
+		if err != nil || g.Refused != "" {
+			t.Fatal(g, err)
 		}
 	}
 	now = now.Add(10 * time.Minute)

@@ -51,6 +51,8 @@ type Config struct {
 	GlobalBurst int
 	// ConnectionsPerHour is how many connections one endpoint may see in an hour, at most MaxConnections.
 	ConnectionsPerHour int
+	// Purse keeps these budgets; nil for the memory of this process.
+	Purse Purse
 
 	// Connect and Handshake bound the TCP and the TLS handshake.
 	Connect, Handshake time.Duration

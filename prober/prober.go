@@ -33,11 +33,11 @@ type Auditor interface {
 
 // Prober asks endpoints. It is safe for concurrent use.
 type Prober struct {
-	cfg    Config
-	guard  *guard
-	budget *budget
-	audit  Auditor
-	now    func() time.Time
+	cfg   Config
+	guard *guard
+	purse Purse
+	audit Auditor
+	now   func() time.Time
 }
 
 // New gives a Prober; it does no I/O. now is the clock of budgets and verdicts, nil for time.Now. Timeouts on the
@@ -52,7 +52,11 @@ func New(cfg Config, trail Auditor, now func() time.Time) (*Prober, error) {
 	if now == nil {
 		now = time.Now
 	}
-	return &Prober{cfg: cfg, guard: newGuard(cfg), budget: newBudget(cfg, MaxTracked), audit: trail, now: now}, nil
+	purse := cfg.Purse
+	if purse == nil {
+		purse = newMemoryPurse(now, MaxTracked)
+	}
+	return &Prober{cfg: cfg, guard: newGuard(cfg), purse: purse, audit: trail, now: now}, nil
 }
 
 // ProbeOptions are the particulars of a probe.
@@ -74,7 +78,20 @@ type ProbeOptions struct {
 // Probe asks one endpoint by hand, now. It obeys the guard, the port list and the endpoint's connections per hour. A
 // refusal is the status blocked; no packet was sent then.
 func (p *Prober) Probe(ctx context.Context, ep minecanary.Endpoint, opts ProbeOptions) Result {
-	r, _ := p.ask(ctx, ep, opts)
+	ep = canonical(ep)
+	if reason := p.refuse(ep); reason != "" {
+		return blocked(ep, reason, p.now())
+	}
+	cost := p.cost(opts.Client, ep)
+	cost.ByHand = true
+	g, err := p.purse.Begin(ctx, cost)
+	now := p.now()
+	if no := refused(cost, g, err, now); no != nil {
+		r := blocked(ep, no.reason, now)
+		r.Until = no.until
+		return r
+	}
+	r, _ := p.ask(ctx, cost, opts)
 	return r
 }
 
@@ -93,12 +110,17 @@ func (p *Prober) Verify(ctx context.Context, q minecanary.Question) (minecanary.
 	if !q.Reply || !q.Payload {
 		return blocked(ep, "no two-way session was seen: the server never sent data to the client", now).Verdict(oneWayExpiry), nil
 	}
-	tried, no := p.budget.probe(q.Client, ep, now)
-	if no != nil {
+	cost := p.cost(q.Client, ep)
+	g, err := p.purse.Begin(ctx, cost)
+	if ctx.Err() != nil {
+		return blocked(ep, ctx.Err().Error(), now).Verdict(0), ctx.Err()
+	}
+	now = p.now()
+	if no := refused(cost, g, err, now); no != nil {
 		return blocked(ep, no.reason, now).Verdict(no.until.Sub(now)), nil
 	}
-	r, err := p.ask(ctx, ep, ProbeOptions{Client: q.Client, Why: q.Why, Name: q.Name, TLS: q.TLS, skip: tried})
-	if err == nil && ctx.Err() != nil && r.Status == minecanary.Inconclusive {
+	r, err := p.ask(ctx, cost, ProbeOptions{Client: q.Client, Why: q.Why, Name: q.Name, TLS: q.TLS, skip: g.Tried})
+	if err == nil && ctx.Err() != nil && (r.Status == minecanary.Inconclusive || r.Status == minecanary.Blocked) {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -106,14 +128,19 @@ func (p *Prober) Verify(ctx context.Context, q minecanary.Question) (minecanary.
 	}
 	switch {
 	case r.Status == minecanary.Confirmed || r.Status == minecanary.NotPool:
-		p.budget.conclusive(ep)
+		// Nothing depends on whether the purse hears of it: a back-off that stays only delays the next question.
+		_, _ = p.purse.End(context.WithoutCancel(ctx), cost, true)
 		return r.Verdict(p.cfg.Expiry), nil
 	case !r.Until.IsZero():
 		return r.Verdict(r.Until.Sub(r.At)), nil
 	case r.Status == minecanary.Blocked:
 		return r.Verdict(guardedExpiry), nil
 	}
-	return r.Verdict(p.budget.inconclusive(ep, r.At).Sub(r.At)), nil
+	wait, err := p.purse.End(ctx, cost, false)
+	if err != nil {
+		wait = p.cfg.BackoffFirst
+	}
+	return r.Verdict(wait), nil
 }
 
 // refuse tells why an endpoint may not be asked, "" if it may.
@@ -124,24 +151,18 @@ func (p *Prober) refuse(ep minecanary.Endpoint) string {
 	return p.guard.refuse(ep.Addr, ep.Port)
 }
 
-// ask does the probe. The error is that of the audit trail.
-func (p *Prober) ask(ctx context.Context, ep minecanary.Endpoint, opts ProbeOptions) (Result, error) {
-	ep = canonical(ep)
+// ask does the probe, to which the guard and the purse have agreed. The error is that of the audit trail.
+func (p *Prober) ask(ctx context.Context, cost Cost, opts ProbeOptions) (Result, error) {
+	ep := cost.Endpoint
 	now := p.now()
-	if reason := p.refuse(ep); reason != "" {
-		return blocked(ep, reason, now), nil
-	}
 	if !isHostName(opts.Name) {
 		opts.Name = ""
 	}
-	a := &probe{Prober: p, ep: ep, opts: opts, cfg: p.cfg, order: order(ep.Port, opts.skip), began: now, started: time.Now()}
+	a := &probe{
+		Prober: p, ep: ep, cost: cost, opts: opts, cfg: p.cfg, order: order(ep.Port, opts.skip), began: now, started: time.Now(),
+	}
 	if opts.Timeout > 0 {
 		a.cfg.Timeout = min(opts.Timeout, MaxConnectionTime)
-	}
-	if no := p.budget.room(ep, now); no != nil {
-		r := blocked(ep, no.reason, now)
-		r.Until = no.until
-		return r, nil
 	}
 	if err := p.audit.Append(a.intent()); err != nil {
 		err = fmt.Errorf("write audit record: %w", err)

@@ -1,6 +1,7 @@
 package prober_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -519,6 +520,97 @@ func TestConnectionBudget(t *testing.T) {
 }
 
 // TestAuditFails: without an audit trail no probe is made; when it fails under way the probe ends.
+// brokenPurse is a shared purse that cannot be reached: after some connections, or at all.
+type brokenPurse struct {
+	connections atomic.Int64
+	broken      error
+	begins      bool
+	ends        []bool
+}
+
+func (b *brokenPurse) Begin(context.Context, prober.Cost) (prober.Grant, error) {
+	if b.begins {
+		return prober.Grant{}, nil
+	}
+	return prober.Grant{}, b.broken
+}
+
+func (b *brokenPurse) Connect(context.Context, prober.Cost) (prober.Grant, error) {
+	if b.connections.Add(-1) >= 0 {
+		return prober.Grant{}, nil
+	}
+	return prober.Grant{}, b.broken
+}
+
+func (b *brokenPurse) End(_ context.Context, _ prober.Cost, conclusive bool) (time.Duration, error) {
+	b.ends = append(b.ends, conclusive)
+	return 0, b.broken
+}
+
+// TestNoPurse: without an answer of the purse nothing is sent; what was begun is not gone on with.
+func TestNoPurse(t *testing.T) {
+	t.Parallel()
+	const gone = "the budgets cannot be reached (gone); try again at "
+	tests := []struct {
+		name        string
+		begins      bool
+		connections int64
+		silent      bool // the server; otherwise it is a pool
+		status      minecanary.VerdictStatus
+		expiry      time.Duration
+		talks       int
+	}{
+		{"at the begin", false, 100, false, minecanary.Blocked, time.Minute, 0},
+		{"at the first connection", true, 0, false, minecanary.Blocked, time.Minute, 0},
+		{"at the second connection", true, 1, true, minecanary.Inconclusive, time.Hour, 1},
+		{"at the end of a conclusive one", true, 100, false, minecanary.Confirmed, 24 * time.Hour, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ln, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			addr := netip.MustParseAddrPort(ln.Addr().String())
+			if !tt.silent {
+				addr = start(t, spar.Options{Dialect: dialect.StratumV1}).Addr()
+			}
+			purse := &brokenPurse{broken: errors.New("gone"), begins: tt.begins}
+			purse.connections.Store(tt.connections)
+			var auditor trail
+			cfg := hasty()
+			cfg.Purse = purse
+			v, err := newProber(t, cfg, &auditor).Verify(t.Context(), minecanary.Question{
+				Endpoint: endpoint(addr), Client: netip.MustParseAddr("10.0.0.1"), Reply: true, Payload: true,
+			})
+			if err != nil || v.Status != tt.status {
+				t.Fatalf("%s: %s, %v", v.Status, v.Reason, err)
+			}
+			if got := v.Expires.Sub(v.At).Round(time.Second); got != tt.expiry {
+				t.Errorf("expires after %v, want %v", got, tt.expiry)
+			}
+			if v.Status != minecanary.Confirmed && !strings.Contains(v.Reason, gone) {
+				t.Errorf("reason %q", v.Reason)
+			}
+			talks := 0
+			for _, rec := range auditor.all() {
+				if rec.Event == audit.EventConnection {
+					talks++
+				}
+			}
+			if talks != tt.talks {
+				t.Errorf("%d connections, want %d", talks, tt.talks)
+			}
+			r := newProber(t, cfg, &auditor).Probe(t.Context(), endpoint(addr), prober.ProbeOptions{})
+			if !tt.begins && r.Status != minecanary.Blocked {
+				t.Errorf("by hand: %s", r.Status)
+			}
+		})
+	}
+}
+
 func TestAuditFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("no space left on device")

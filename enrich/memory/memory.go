@@ -24,6 +24,10 @@ import (
 const (
 	// DefaultMax is the default bound on suspects.
 	DefaultMax = 1_000_000
+	// DefaultClients is the default bound on the clients of one endpoint.
+	DefaultClients = 10_000
+	// Unbounded as Config.Clients: the clients of an endpoint are not bounded.
+	Unbounded = -1
 	// DefaultSegments is the default bound on the segments of one suspect; beyond it the two oldest become one.
 	DefaultSegments = 64
 	// MaxSegments is the highest such bound.
@@ -41,6 +45,9 @@ const (
 type Config struct {
 	// Max bounds the suspects; 0 means DefaultMax. Segments bounds the segments of each; 0 means DefaultSegments.
 	Max, Segments int
+	// Clients bounds the clients of each endpoint, at most MaxClients; further ones are left out and counted as overflow,
+	// until others leave. 0 means DefaultClients.
+	Clients int
 	// Report is the length of a report window, Inactive the gap that ends a stretch.
 	Report, Inactive time.Duration
 	// Rank says how suspicious a suspect is, to choose who goes when the store is full: the lowest first, and among
@@ -109,12 +116,17 @@ type Store struct {
 	index    []uint64 // hash's upper half, number of the suspect; 0 is free, so numbers are stored plus one
 	suspects slab[suspect]
 	segments slab[segment]
+	clients  tally
+	left     map[key]struct{} // suspects that the present batch has left out
 
 	sensors     []string
 	sensorIndex map[string]uint16
 
 	positions map[string]minecanary.Position
 	verdicts  map[minecanary.Endpoint]minecanary.Verdict
+	version   uint64 // of the verdicts
+	decided   enrich.Window
+	reopened  bool
 	stats     enrich.StoreStats
 
 	view []enrich.Segment
@@ -131,12 +143,18 @@ func New(cfg Config) *Store {
 		cfg.Segments = DefaultSegments
 	}
 	cfg.Segments = min(cfg.Segments, MaxSegments)
+	if cfg.Clients == 0 {
+		cfg.Clients = DefaultClients
+	}
+	cfg.Clients = min(cfg.Clients, MaxClients)
 	return &Store{
 		cfg:         cfg,
 		report:      max(1, cfg.Report.Microseconds()),
 		inactive:    cfg.Inactive.Microseconds(),
 		seed:        maphash.MakeSeed(),
 		index:       make([]uint64, 1024),
+		clients:     newTally(),
+		left:        map[key]struct{}{},
 		sensors:     []string{""},
 		sensorIndex: map[string]uint16{"": 0},
 		positions:   map[string]minecanary.Position{},
@@ -153,9 +171,18 @@ func (s *Store) Positions(context.Context) (map[string]minecanary.Position, erro
 func (s *Store) Apply(_ context.Context, b *enrich.Batch, touched func(*enrich.Suspect)) (bool, error) {
 	pos, seen := s.positions[b.Partition]
 	fresh := !seen || b.Next.Compare(pos) > 0
+	clear(s.left)
 	for i := range b.Slices {
 		sl := &b.Slices[i]
-		n := s.find(keyOf(sl.Pair), fresh)
+		k := keyOf(sl.Pair)
+		n := s.find(&k, fresh && s.cfg.Clients < 0)
+		if n == none && fresh {
+			if s.clients.count(&k) >= s.cfg.Clients {
+				s.left[k] = struct{}{}
+				continue
+			}
+			n = s.find(&k, true)
+		}
 		if n == none {
 			continue // a repeated batch whose suspect has left
 		}
@@ -166,6 +193,7 @@ func (s *Store) Apply(_ context.Context, b *enrich.Batch, touched func(*enrich.S
 			s.show(n, touched)
 		}
 	}
+	s.stats.Overflow += uint64(len(s.left))
 	if fresh && b.Partition != "" {
 		s.positions[b.Partition] = b.Next
 	}
@@ -206,6 +234,7 @@ func (s *Store) show(n uint32, fn func(*enrich.Suspect)) {
 func (s *Store) add(n uint32, sl *minecanary.Slices) {
 	row := s.suspects.at(n)
 	window := enrich.Window(sl.End / s.report)
+	s.reopened = s.reopened || window < s.decided
 	if row.head != none {
 		// The common case: the newest segment takes it.
 		head := s.segments.at(row.head)
@@ -323,8 +352,18 @@ func (s *Store) sensor(name string) uint16 {
 	return n
 }
 
+// Shards implements enrich.Store: there is one.
+func (s *Store) Shards(_ context.Context, own []enrich.Progress) ([]enrich.Shard, []string, error) {
+	return []enrich.Shard{{Decided: s.decided, Reopened: s.reopened, Progress: own}}, nil, nil
+}
+
+// Decided implements enrich.Store.
+func (s *Store) Decided(_ enrich.Shard, limit enrich.Window) {
+	s.decided, s.reopened = max(s.decided, limit), false
+}
+
 // Each implements enrich.Store.
-func (s *Store) Each(_ context.Context, fn func(*enrich.Suspect) bool) error {
+func (s *Store) Each(_ context.Context, _ []int, fn func(*enrich.Suspect) bool) error {
 	for n := range s.suspects.len() {
 		if s.suspects.at(n).flags&flagUsed == 0 {
 			continue
@@ -362,8 +401,12 @@ func (s *Store) PutVerdict(_ context.Context, v minecanary.Verdict) error {
 	if !v.Endpoint.Addr.IsValid() {
 		return errors.New("verdict without an endpoint")
 	}
-	if _, ok := s.verdicts[v.Endpoint]; !ok && len(s.verdicts) >= MaxVerdicts {
+	old, ok := s.verdicts[v.Endpoint]
+	if !ok && len(s.verdicts) >= MaxVerdicts {
 		s.dropEarliest()
+	}
+	if v.Status == minecanary.Confirmed || old.Status == minecanary.Confirmed {
+		s.version++
 	}
 	s.verdicts[v.Endpoint] = v
 	return nil
@@ -391,6 +434,19 @@ func (s *Store) Verdicts(context.Context) ([]minecanary.Verdict, error) {
 	return slices.SortedFunc(maps.Values(s.verdicts), func(a, b minecanary.Verdict) int {
 		return a.Endpoint.Compare(b.Endpoint)
 	}), nil
+}
+
+// VerdictsVersion implements enrich.Store.
+func (s *Store) VerdictsVersion() uint64 { return s.version }
+
+// Reset empties the suspects and keeps the memory for the next ones; verdicts and positions stay.
+func (s *Store) Reset() {
+	clear(s.index)
+	if s.cfg.Clients >= 0 {
+		s.clients = newTally()
+	}
+	s.suspects.reset()
+	s.segments.reset()
 }
 
 // DropVerdicts implements enrich.Store.

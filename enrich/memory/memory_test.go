@@ -19,7 +19,7 @@ import (
 
 func testConfig(limit int, file string) Config {
 	return Config{
-		Max: limit, Report: storetest.Report, Inactive: storetest.Inactive, File: file,
+		Max: limit, Clients: storetest.Clients, Report: storetest.Report, Inactive: storetest.Inactive, File: file,
 		Rank: func(s *enrich.Suspect) float64 { return float64(s.Segments[0].Aggregate.ClientPackets) },
 	}
 }
@@ -42,7 +42,9 @@ func TestContract(t *testing.T) {
 
 // TestIndex inserts and removes at random and wants that exactly what is there is found.
 func TestIndex(t *testing.T) {
-	s := New(testConfig(10_000, ""))
+	cfg := testConfig(10_000, "")
+	cfg.Clients = 5000
+	s := New(cfg)
 	rng := rand.New(rand.NewPCG(5, 5))
 	there := map[key]uint32{}
 	for range 200_000 {
@@ -53,7 +55,7 @@ func TestIndex(t *testing.T) {
 			delete(there, k)
 			continue
 		}
-		n := s.find(k, true)
+		n := s.find(&k, true)
 		if old, ok := there[k]; ok && old != n {
 			t.Fatalf("a key moved from %d to %d", old, n)
 		}
@@ -63,7 +65,7 @@ func TestIndex(t *testing.T) {
 		there[k] = n
 	}
 	for k, n := range there {
-		if got := s.find(k, false); got != n {
+		if got := s.find(&k, false); got != n {
 			t.Fatalf("found %d, want %d", got, n)
 		}
 	}
@@ -99,33 +101,72 @@ func TestSegmentsAreBounded(t *testing.T) {
 	}
 }
 
+// TestTally counts clients of many endpoints up and down and wants the counts of a map.
+func TestTally(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	counts := newTally()
+	there := map[key]int{}
+	for range 300_000 {
+		sl := storetest.Slices(rng.IntN(1<<16), rng.IntN(3000)/12, storetest.Epoch, time.Minute)
+		sl.Server.Port = uint16(rng.IntN(12))
+		k := keyOf(sl.Pair)
+		one := k
+		clear(one[:16])
+		if there[one] > 0 && rng.IntN(2) == 0 {
+			counts.remove(&k)
+			there[one]--
+		} else {
+			counts.add(&k)
+			there[one]++
+		}
+	}
+	used := 0
+	for k, want := range there {
+		if got := counts.count(&k); got != want {
+			t.Fatalf("%d clients, want %d", got, want)
+		}
+		if want > 0 {
+			used++
+		}
+	}
+	if counts.used != used {
+		t.Errorf("%d slots in use, want %d", counts.used, used)
+	}
+}
+
 // TestMemoryPerSuspect holds the promise of at most 250 bytes for each of a million suspects.
 func TestMemoryPerSuspect(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills a million suspects")
 	}
 	const n = 1_000_000
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	s := New(Config{Max: n, Report: storetest.Report, Inactive: storetest.Inactive})
-	sl := storetest.Slices(1, 1, storetest.Epoch, time.Minute)
-	one := []minecanary.Slices{sl}
-	for i := range n {
-		one[0].ClientPort = uint16(i)
-		one[0].Client = one[0].Client.Next()
-		if _, err := s.Apply(t.Context(), &enrich.Batch{Slices: one}, nil); err != nil {
-			t.Fatal(err)
-		}
+	for _, clients := range []int{1, 10, 10_000} {
+		t.Run(strconv.Itoa(clients)+" clients of each endpoint", func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			s := New(Config{Max: n, Report: storetest.Report, Inactive: storetest.Inactive})
+			one := []minecanary.Slices{storetest.Slices(1, 1, storetest.Epoch, time.Minute)}
+			for i := range n {
+				one[0].ClientPort = uint16(i)
+				one[0].Client = one[0].Client.Next()
+				if i%clients == 0 {
+					one[0].Server.Addr = one[0].Server.Addr.Next()
+				}
+				if _, err := s.Apply(t.Context(), &enrich.Batch{Slices: one}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			per := float64(after.HeapAlloc-before.HeapAlloc) / n
+			t.Logf("%.1f bytes per suspect at %d suspects", per, s.suspects.used)
+			if per > 250 || s.suspects.used != n {
+				t.Errorf("%.1f bytes per suspect, %d suspects", per, s.suspects.used)
+			}
+			runtime.KeepAlive(s)
+		})
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	per := float64(after.HeapAlloc-before.HeapAlloc) / n
-	t.Logf("%.1f bytes per suspect at %d suspects", per, s.suspects.used)
-	if per > 250 || s.suspects.used != n {
-		t.Errorf("%.1f bytes per suspect, %d suspects", per, s.suspects.used)
-	}
-	runtime.KeepAlive(s)
 }
 
 // TestSaveIsWholeOrOld cuts and flips a snapshot at many places: nothing but the whole file loads.

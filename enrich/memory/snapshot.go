@@ -227,7 +227,7 @@ func (s *Store) read(from io.Reader) error {
 		if rh.Segments == 0 || rh.Segments > MaxSegments {
 			return fmt.Errorf("%w: a suspect with %d segments", ErrSnapshot, rh.Segments)
 		}
-		n := s.find(rh.Key, true)
+		n := s.find(&rh.Key, true)
 		row := s.suspects.at(n)
 		if rh.Marked {
 			row.flags |= flagMarked

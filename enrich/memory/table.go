@@ -42,6 +42,11 @@ func (s *slab[T]) free(n uint32) {
 	s.used--
 }
 
+// reset makes every place free without giving memory back. Places are written as a whole before they are read.
+func (s *slab[T]) reset() {
+	s.next, s.used, s.holes = 0, 0, s.holes[:0]
+}
+
 // The index maps a key's hash to a suspect's number by linear probing. A slot holds the upper 32 bits of the hash and
 // the number plus one; the home slot comes from those same bits, so that growing touches no suspect.
 func slotOf(hash uint64, number uint32) uint64 { return hash>>32<<32 | uint64(number+1) }
@@ -49,7 +54,7 @@ func slotOf(hash uint64, number uint32) uint64 { return hash>>32<<32 | uint64(nu
 func (s *Store) home(slot uint64) uint64 { return slot >> 32 & uint64(len(s.index)-1) }
 
 // find gives the number of a key's suspect; it makes one if create is set, and gives none otherwise.
-func (s *Store) find(k key, create bool) uint32 {
+func (s *Store) find(k *key, create bool) uint32 {
 	hash := maphash.Bytes(s.seed, k[:])
 	mask := uint64(len(s.index) - 1)
 	for i := hash >> 32 & mask; ; i = (i + 1) & mask {
@@ -58,7 +63,7 @@ func (s *Store) find(k key, create bool) uint32 {
 			break
 		}
 		if slot>>32 == hash>>32 {
-			if n := uint32(slot) - 1; s.suspects.at(n).key == k {
+			if n := uint32(slot) - 1; s.suspects.at(n).key == *k {
 				return n
 			}
 		}
@@ -70,11 +75,14 @@ func (s *Store) find(k key, create bool) uint32 {
 		s.dropLeast()
 	}
 	n := s.suspects.take()
-	*s.suspects.at(n) = suspect{key: k, flags: flagUsed, head: none}
+	*s.suspects.at(n) = suspect{key: *k, flags: flagUsed, head: none}
 	if s.suspects.used*4 > len(s.index)*3 {
 		s.grow()
 	}
 	s.place(slotOf(hash, n))
+	if s.cfg.Clients >= 0 {
+		s.clients.add(k)
+	}
 	return n
 }
 
@@ -117,6 +125,9 @@ func (s *Store) remove(n uint32) {
 		}
 	}
 	s.index[i] = 0
+	if s.cfg.Clients >= 0 {
+		s.clients.remove(&row.key)
+	}
 	s.freeList(row.head)
 	s.suspects.free(n)
 }
