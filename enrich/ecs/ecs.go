@@ -1,14 +1,17 @@
-// Package ecs makes the document of a hit: Elastic Common Schema 8.11, ours flat under "minecanary". The same document
-// goes to every sink.
+// Package ecs makes the documents that leave the service: hits, probes and pools in Elastic Common Schema 8.11 with ours
+// flat under "minecanary", dead letters, and the object that annotates a record. The same document goes to every sink;
+// docs/schema holds a JSON Schema of each.
 package ecs
 
 import (
+	"cmp"
 	"crypto/sha1" //nolint:gosec // Community ID is defined with SHA-1; nothing secret depends on it.
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +39,13 @@ type Document struct {
 	Threat      *threat     `json:"threat,omitempty"`
 	Zeek        *zeek       `json:"zeek,omitempty"`
 	Minecanary  *Minecanary `json:"minecanary"`
+}
+
+// ID names the document of one report: event.id, event.sequence and event.action, so that a repeat after a crash has the
+// id it had before. The action is part of it because a window that was told as suspected before a crash may be told as
+// confirmed after it, under the same sequence, and both are news.
+func (d *Document) ID() string {
+	return d.Event.ID + "-" + strconv.FormatUint(uint64(d.Event.Sequence), 10) + "-" + d.Event.Action
 }
 
 // Time is written with milliseconds and Z, as Elasticsearch shows dates.
@@ -208,27 +218,27 @@ func New(h *minecanary.Hit) *Document {
 		Client:      ip{client},
 		Server:      ipPort{server, h.Server.Port},
 		Network: Network{
-			Transport: h.Server.Transport.String(), Type: "ipv4", Direction: direction(h),
+			Transport: h.Server.Transport.String(), Type: networkType(h.Server.Addr), Direction: direction(h),
 			CommunityID: CommunityID(h.Client, h.ClientPort, h.Server),
 			Bytes:       w.ClientBytes + w.ServerBytes, Packets: w.ClientPackets + w.ServerPackets,
 		},
 		Observer: observer{Type: "ids", Name: h.Sensor},
 		Related:  related{[]string{client, server}},
 		Minecanary: &Minecanary{
-			Status: h.Status, Verdict: h.Verdict.Status,
+			Status: h.Status, Verdict: cmp.Or(h.Verdict.Status, minecanary.Unknown),
 			Scorer: h.Score.Scorer, Score: h.Score.Points, Threshold: h.Score.Threshold, Criteria: h.Score.Criteria,
 			Evidence: evidence(h), EventScale: h.EventScale, Slices: h.Seen.Counted(),
 			FirstSeen: at(h.FirstSeen), LastSeen: at(h.LastSeen),
 		},
-	}
-	if h.Server.Addr.Is6() {
-		d.Network.Type = "ipv6"
 	}
 	switch uid := h.UID.String(); {
 	case strings.HasPrefix(uid, "C"):
 		d.Zeek, d.Observer.Product = &zeek{uid}, "zeek"
 	case uid != "":
 		d.Observer.Product = "suricata" // EVE's flow_id is a number
+	}
+	if d.Minecanary.Criteria == nil {
+		d.Minecanary.Criteria = []minecanary.Criterion{}
 	}
 	mitre := &threat{
 		Framework: "MITRE ATT&CK",
@@ -244,12 +254,8 @@ func New(h *minecanary.Hit) *Document {
 		d.Message = fmt.Sprintf("%s mines at %s (%s)", client, h.Server, m.Dialect)
 		d.Network.Protocol = "stratum"
 		d.Threat = mitre
-		kind := "ipv4-addr"
-		if h.Server.Addr.Is6() {
-			kind = "ipv6-addr"
-		}
 		mitre.Enrichments = []enrichment{{
-			Indicator: indicator{kind, server, h.Server.Port, "High", Time(h.Verdict.FirstConfirmed), Time(h.Verdict.At), "minecanary"},
+			Indicator: indicator{indicatorType(h.Server.Addr), server, h.Server.Port, "High", Time(h.Verdict.FirstConfirmed), Time(h.Verdict.At), "minecanary"},
 			Matched:   matched{server, "destination.ip", "indicator_match_rule"},
 		}}
 	case minecanary.HitKnown:
@@ -265,6 +271,17 @@ func New(h *minecanary.Hit) *Document {
 	}
 	return d
 }
+
+// networkType is ECS network.type.
+func networkType(a netip.Addr) string {
+	if a.Is6() {
+		return "ipv6"
+	}
+	return "ipv4"
+}
+
+// indicatorType is ECS threat.indicator.type, a name of STIX 2.
+func indicatorType(a netip.Addr) string { return networkType(a) + "-addr" }
 
 // Action is event.action of a status.
 func Action(s minecanary.HitStatus) string {
@@ -288,7 +305,7 @@ func suspicion(h *minecanary.Hit) float64 {
 // evidence is what a hit rests on, strongest first, never empty.
 func evidence(h *minecanary.Hit) []minecanary.Evidence {
 	var out []minecanary.Evidence
-	if h.Verdict.Status != minecanary.Unknown {
+	if cmp.Or(h.Verdict.Status, minecanary.Unknown) != minecanary.Unknown {
 		out = append(out, h.Verdict.Evidence...)
 	}
 	out = append(out, h.Evidence...)
@@ -330,7 +347,7 @@ func Reason(h *minecanary.Hit) string {
 	}
 	verdict := ""
 	switch {
-	case h.Verdict.Status == minecanary.Unknown:
+	case cmp.Or(h.Verdict.Status, minecanary.Unknown) == minecanary.Unknown:
 		verdict = "not asked"
 	case h.Verdict.Reason != "":
 		verdict = string(h.Verdict.Status) + ": " + h.Verdict.Reason

@@ -44,10 +44,9 @@ func (s *Stream) Write(_ context.Context, hits []minecanary.Hit) error {
 // Flush implements enrich.Sink.
 func (s *Stream) Flush(context.Context) error { return s.w.Flush() }
 
-// encode gives a hit's line. Go's encoder escapes <, > and &, control bytes and U+2028, so nothing in it can break a
-// line or a page.
+// encode gives a hit's line.
 func encode(h *minecanary.Hit) ([]byte, error) {
-	b, err := json.Marshal(ecs.New(h))
+	b, err := ecs.Encode(ecs.New(h))
 	if err != nil {
 		return nil, fmt.Errorf("encode hit %s: %w", h.ID(), err)
 	}
