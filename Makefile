@@ -31,8 +31,14 @@ race: ## run the tests under the race detector
 	$(GO) test -race -short ./...
 
 .PHONY: test-services
-test-services: build ## run the tests with real processes and services
-	$(GO) test -count=1 -tags services -timeout 30m ./cmd/...
+test-services: build ## run the tests with real Kafka, Redis and Elasticsearch (docs/distributed.md says what they need)
+	./test/services.sh
+	$(GO) test -count=1 -tags services -timeout 60m -p 1 ./cmd/... ./consumer/kafka/... ./enrich/... ./internal/...
+
+.PHONY: chaos
+chaos: build ## the crash runs at full size: 10 M records, 50 kills
+	./test/services.sh
+	CHAOS_RECORDS=10000000 CHAOS_KILLS=50 $(GO) test -count=1 -tags services -timeout 180m -run TestChaos -v ./cmd/minecanary
 
 .PHONY: bench
 bench: build ## print every figure of the documentation
@@ -43,10 +49,11 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 	GO="$(GO)" FUZZTIME="$(FUZZTIME)" ./test/fuzz.sh
 
 .PHONY: lint
-lint: $(LINT) ## gofumpt, staticcheck and the other linters, and the rules between packages
+lint: $(LINT) ## gofumpt, staticcheck and the other linters, the rules between packages, docker/compose.yaml
 	$(GO) vet ./...
 	./$(LINT) run --build-tags services ./...
 	./test/fuzz-coverage.sh
+	cd $(TOOLS) && $(GO) test -count=1 ./...
 
 $(LINT): $(TOOLS)/go.mod $(TOOLS)/go.sum
 	cd $(TOOLS) && $(GO) build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint

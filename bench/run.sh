@@ -17,3 +17,13 @@ echo
 echo "== decoders and state (go test -bench)"
 go test -run '^$' -bench . -benchmem ./consumer/zeek ./consumer/eve ./consumer/files ./enrich/memory ./enrich/score | grep -E 'Benchmark|^cpu' | sort -u
 go test -count=1 -run '^TestMemoryPerSuspect$' -v ./enrich/memory | grep 'bytes per suspect'
+
+echo
+echo "== the distributed way, with real Kafka, Redis and Elasticsearch on two processors"
+two=
+command -v taskset >/dev/null 2>&1 && [ "$(nproc)" -gt 2 ] && two="taskset -c 0,1"
+./test/services.sh
+BENCH_BINARY=bin/minecanary BENCH_DIR=.cache/bench
+export BENCH_BINARY="$PWD/$BENCH_BINARY" BENCH_DIR="$PWD/$BENCH_DIR"
+$two go test -count=1 -tags services -timeout 60m -run '^TestDistributed$' -v ./bench | grep -Ev '^(=== RUN|PASS$)'
+go test -count=1 -tags services -timeout 30m -run '^TestMemoryPerSuspect$' -v ./enrich/redis | grep 'per suspect'

@@ -198,7 +198,7 @@ http: {listen: "127.0.0.1:0"}
 	if err := store.Peek(); err != nil {
 		t.Fatal(err)
 	}
-	err := store.Each(t.Context(), func(s *enrich.Suspect) bool {
+	err := store.Each(t.Context(), nil, func(s *enrich.Suspect) bool {
 		for _, seg := range s.Segments {
 			out.suspects = append(out.suspects, fmt.Sprintf("%s %s %s w%d %+v", s.Client, s.Server, seg.UID, seg.Window, seg.Aggregate))
 		}
@@ -339,26 +339,31 @@ func lastEnd(t *testing.T, lines []string) float64 {
 
 // metric asks the service for one of its metrics; the log tells where they are. It is -1 if it cannot be had.
 func metric(log, name string) float64 {
-	_, after, ok := strings.Cut(log, "msg=listening address=")
-	if !ok {
-		return -1
-	}
-	addr, _, _ := strings.Cut(after, "\n")
-	client := http.Client{Timeout: time.Second}
-	resp, err := client.Get("http://" + strings.TrimSpace(addr) + "/metrics")
-	if err != nil {
-		return -1
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return -1
-	}
-	for line := range strings.Lines(string(body)) {
+	for line := range strings.Lines(scrape(log)) {
 		var v float64
 		if n, _ := fmt.Sscanf(line, "minecanary_"+name+" %g", &v); n == 1 {
 			return v
 		}
 	}
 	return -1
+}
+
+// scrape gives all metrics of a service, nothing if they cannot be had.
+func scrape(log string) string {
+	_, after, ok := strings.Cut(log, "msg=listening address=")
+	if !ok {
+		return ""
+	}
+	addr, _, _ := strings.Cut(after, "\n")
+	client := http.Client{Timeout: time.Second}
+	resp, err := client.Get("http://" + strings.TrimSpace(addr) + "/metrics")
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return ""
+	}
+	return string(body)
 }

@@ -67,7 +67,7 @@ func suspects(t *testing.T, names ...string) (map[minecanary.Pair]suspect, decod
 		t.Fatal(err)
 	}
 	out := map[minecanary.Pair]suspect{}
-	err = store.Each(t.Context(), func(v *enrich.Suspect) bool {
+	err = store.Each(t.Context(), nil, func(v *enrich.Suspect) bool {
 		var sum minecanary.Aggregate
 		for i := range v.Segments {
 			sum.Merge(&v.Segments[i].Aggregate)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/minecanary/minecanary/consumer/decode"
+	"github.com/minecanary/minecanary/enrich/elasticsearch"
 )
 
 // sampleBad is how many bad lines of one file and reason are told of one by one.
@@ -18,11 +20,12 @@ type badLines struct {
 	stderr io.Writer
 	file   *os.File
 	told   map[[2]string]int
+	mu     sync.Mutex // of the file
 }
 
 // deadLetter is a line of the dead-letter file.
 type deadLetter struct {
-	File   string `json:"file"`
+	File   string `json:"file"` // or topic/partition
 	Line   int64  `json:"line,omitempty"`
 	Offset int64  `json:"offset"`
 	Reason string `json:"reason"`
@@ -49,7 +52,11 @@ func (b *badLines) take(bad decode.Bad) error {
 	key := [2]string{bad.Name, bad.Reason}
 	switch n := b.told[key]; {
 	case n < sampleBad:
-		say(b.stderr, "%s:%d: bad line: %s", bad.Name, bad.Line, bad.Reason)
+		if bad.Topic != "" {
+			say(b.stderr, "%s offset %d: bad message: %s", bad.Name, bad.Offset, bad.Reason)
+		} else {
+			say(b.stderr, "%s:%d: bad line: %s", bad.Name, bad.Line, bad.Reason)
+		}
 		b.told[key]++
 	case n == sampleBad:
 		say(b.stderr, "%s: further bad lines (%s) are only counted", bad.Name, bad.Reason)
@@ -58,12 +65,25 @@ func (b *badLines) take(bad decode.Bad) error {
 	if b.file == nil {
 		return nil
 	}
-	d := deadLetter{File: bad.Name, Line: bad.Line, Offset: bad.Offset, Reason: bad.Reason}
-	if utf8.Valid(bad.Data) {
-		d.Data = string(bad.Data)
-	} else {
-		d.Raw = bad.Data
+	return b.write(deadLetter{File: bad.Name, Line: bad.Line, Offset: bad.Offset, Reason: bad.Reason}, bad.Data)
+}
+
+// document keeps a document that Elasticsearch refused, where no topic is there for it.
+func (b *badLines) document(d elasticsearch.Dead) error {
+	if b.file == nil {
+		return nil
 	}
+	return b.write(deadLetter{File: d.Index + "/" + d.ID, Reason: "elasticsearch_refused: " + d.Reason}, d.Document)
+}
+
+func (b *badLines) write(d deadLetter, data []byte) error {
+	if utf8.Valid(data) {
+		d.Data = string(data)
+	} else {
+		d.Raw = data
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	line, err := json.Marshal(d)
 	if err != nil {
 		return err

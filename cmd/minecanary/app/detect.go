@@ -171,12 +171,12 @@ func runDetect(ctx context.Context, e env, o detectOptions, paths []string) erro
 			return err
 		}
 		closers = append(closers, log)
-		if deps.Verifier, err = newProber(cfg, log); err != nil {
+		if deps.Verifier, err = newProber(cfg, log, nil); err != nil {
 			return err
 		}
 	}
 	if o.feed != "" {
-		publisher, err := newPublisher(cfg, lists, nil)
+		publisher, err := newPublisher(cfg, lists.refuse, nil)
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine 
 		return err
 	}
 	results := make(chan decode.Result)
-	inputs := make(chan enrich.Input)
+	inputs := make(chan enrich.Input, engine.Joins())
 	g, ctx := errgroup.WithContext(ctx)
 	staged := make(chan error, 1)
 	g.Go(func() error {
@@ -35,9 +35,23 @@ func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine 
 		for r := range results {
 			in := enrich.Input{
 				Batch: &enrich.Batch{
-					Partition: r.Partition, From: r.From, Next: r.Next, Slices: r.Slices, Newest: r.Newest,
+					Partition: r.Partition, From: r.From, Next: r.Next, Token: r.Token, Slices: r.Slices, Newest: r.Newest,
 				},
-				Ack: r.Ack, Release: r.Release,
+				Release: r.Release,
+			}
+			if r.Ack != nil {
+				in.Ack = func(ctx context.Context, err error) error {
+					if errors.Is(err, enrich.ErrRestart) {
+						err = consumer.ErrRestart
+					}
+					return r.Ack(ctx, err)
+				}
+			}
+			if r.Origin != nil {
+				in.Batch.Records = make([][]byte, len(r.Origin))
+				for i, o := range r.Origin {
+					in.Batch.Records[i] = r.Data[o.Begin:o.End]
+				}
 			}
 			select {
 			case inputs <- in:

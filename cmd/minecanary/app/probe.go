@@ -85,7 +85,7 @@ func runProbe(ctx context.Context, e env, o probeOptions, args []string) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, trail.Close()) }()
-	p, err := newProber(cfg, trail)
+	p, err := newProber(cfg, trail, nil)
 	if err != nil {
 		return err
 	}

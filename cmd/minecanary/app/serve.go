@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,14 +20,20 @@ import (
 
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/cmd/minecanary/config"
+	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/decode"
 	"github.com/minecanary/minecanary/consumer/files"
+	"github.com/minecanary/minecanary/consumer/kafka"
 	"github.com/minecanary/minecanary/consumer/slicer"
 	"github.com/minecanary/minecanary/enrich"
+	"github.com/minecanary/minecanary/enrich/elasticsearch"
+	out "github.com/minecanary/minecanary/enrich/kafka"
 	"github.com/minecanary/minecanary/enrich/memory"
 	"github.com/minecanary/minecanary/enrich/ndjson"
+	"github.com/minecanary/minecanary/enrich/redis"
 	"github.com/minecanary/minecanary/enrich/score"
 	"github.com/minecanary/minecanary/intel/feed"
+	"github.com/minecanary/minecanary/prober"
 )
 
 // drainTimeout is how long serve may take to stop after a signal.
@@ -37,10 +44,11 @@ func newServe(e env) *cobra.Command {
 	var follow bool
 	c := &cobra.Command{
 		Use:   "serve -c minecanary.yaml",
-		Short: "follow log files and report miners as they appear",
-		Long: `Serve runs the same pipeline as detect over files that grow: it follows them through rotation, keeps its state in
-state.dir, appends hits to hits.file and keeps the feed up to date. Killed at any moment it goes on where its last
-snapshot stood; nothing is lost and nothing counted twice. SIGTERM saves the state and ends it within 10 seconds.`,
+		Short: "follow log files or Kafka topics and report miners as they appear",
+		Long: `Serve runs the same pipeline as detect over what grows. It follows log files through rotation (input.files) and keeps
+its state in state.dir; or it reads topics as one of any number of processes (kafka.topics) that share their state in
+Redis. Hits go to hits.file, Elasticsearch and Kafka, proven pools to the feed. Killed at any moment it goes on where it
+stood; nothing is lost and nothing counted twice. SIGTERM ends it within 10 seconds.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(file)
@@ -78,20 +86,42 @@ func newLogger(cfg config.Log, w io.Writer) *slog.Logger {
 type service struct {
 	cfg    *config.Config
 	log    *slog.Logger
-	source *files.Source
+	ctx    context.Context //nolint:containedctx // that of the whole run, for callbacks that have none
+	source consumer.Source
 	stage  *decode.Stage
 	engine *enrich.Engine
 	feed   *feed.Publisher
 	status *status
+	quiet  quiet
+	bad    *badLines
 	close  []io.Closer
+
+	// What a deployment of several processes has; nil in the embedded one.
+	topics  *kafka.Source
+	dead    *out.DeadLetters
+	elastic *elasticsearch.Client
+	purse   prober.Purse
+	// toKafka and annotated count what they had to leave out, producing tells whether the brokers take messages.
+	toKafka   *out.Sink
+	annotated *out.Annotator
+	producing inFlight
+	shared    *redis.Lists
+	lists     *sharedLists
+	// await asks whether the shared state is there.
+	await func(context.Context) error
+	// inputError is the last error of the topics.
+	inputError atomic.Pointer[inputError]
 }
 
 func runServe(ctx context.Context, e env, cfg *config.Config, follow bool) error {
-	if len(cfg.Input.Files) == 0 {
+	if len(cfg.Input.Files)+len(cfg.Kafka.Topics) == 0 {
 		return hintError{
-			usagef("input.files names no file to read"),
+			usagef("input.files names no file to read, and kafka.topics no topic"),
 			"set input.files in the configuration, or MINECANARY_INPUT_FILES=/opt/zeek/logs/current/conn.log",
 		}
+	}
+	if len(cfg.Kafka.Topics) > 0 && !follow {
+		return usagef("--follow=false is for files: topics have no end")
 	}
 	log := newLogger(cfg.Log, e.stderr)
 	if e.getenv("GOGC") == "" {
@@ -111,9 +141,10 @@ func runServe(ctx context.Context, e env, cfg *config.Config, follow bool) error
 	return err
 }
 
-// openService does the I/O of the start: state, hits file, audit trail.
+// openService does the I/O of the start on this machine: state, hits file, audit trail. Services elsewhere are waited for
+// later.
 func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logger, follow bool) (_ *service, err error) {
-	s := &service{cfg: cfg, log: log, status: newStatus()}
+	s := &service{cfg: cfg, log: log, status: newStatus(), ctx: ctx}
 	defer func() {
 		if err != nil {
 			for _, c := range slices.Backward(s.close) {
@@ -137,50 +168,46 @@ func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logge
 		return nil, err
 	}
 	s.close = append(s.close, lock)
-	store := memory.New(memory.Config{
-		Max: cfg.Suspect.Max, Report: cfg.Report.Window, Inactive: cfg.Suspect.Inactive, Rank: rank(scorer),
-		File: filepath.Join(cfg.State.Dir, stateFile),
-	})
-	if err := store.Load(ctx); err != nil {
-		return nil, hintError{err, "move the file away to start anew; what it knew is lost then"}
-	}
-	positions, err := store.Positions(ctx)
-	if err != nil {
+	if s.bad, err = newBadLines(e.stderr, cfg.Input.DeadLetter); err != nil {
 		return nil, err
 	}
-	bad, err := newBadLines(e.stderr, cfg.Input.DeadLetter)
-	if err != nil {
-		return nil, err
-	}
-	s.close = append(s.close, closer(bad.close))
-	s.source, err = files.New(files.Config{
-		Paths: cfg.Input.Files, Follow: follow, Start: positions, Stdin: e.stdin,
-		OnError: func(path string, err error) {
-			s.status.inputErrors.Inc()
-			log.Error("input", slog.String("file", path), slog.Any("error", err))
-		},
-	})
-	if err != nil {
-		return nil, usageError{err}
-	}
-	s.stage = decode.New(decode.Config{
-		Form: form(cfg.Input.Format), Marked: decode.SkipMarked, OnBad: bad.take,
-		OnInterimMissing: func(name string) {
-			log.Warn("rows with interim_seq are left out, but no conn_interim record was seen; is its log in input.files?", slog.String("file", name))
-		},
-		Slicer: slicer.New(slicer.Config{Virtual: cfg.Slice.Virtual, Local: cfg.Network.Local}),
-	})
-	deps := enrich.Deps{Store: store, Scorer: scorer, Workers: cfg.Prober.Concurrency}
+	s.close = append(s.close, closer(s.bad.close))
+
+	deps := enrich.Deps{Scorer: scorer, Workers: cfg.Prober.Concurrency}
+	refuse := lists.refuse
 	if lists != nil {
 		deps.Lists = lists
 	}
+	ecfg := engineConfig(cfg, false)
+	ecfg.Warn = func(what string, err error) {
+		s.status.failures.WithLabelValues(what).Inc()
+		log.Error("failed, going on", slog.String("what", what), slog.Any("error", err))
+	}
+	s.openKafka(&deps)
+	if len(cfg.Kafka.Topics) > 0 {
+		if err = s.openShared(&deps, &ecfg, scorer); err == nil {
+			err = s.shareLists(&deps, lists)
+			refuse = s.lists.refuse
+		}
+	} else {
+		err = s.openEmbedded(ctx, e, &deps, &ecfg, scorer, follow)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openElasticsearch(&deps); err != nil {
+		return nil, err
+	}
 	if cfg.Hits.File != "" {
-		out, err := ndjson.Open(cfg.Hits.File)
+		f, err := ndjson.Open(cfg.Hits.File)
 		if err != nil {
 			return nil, err
 		}
-		s.close = append(s.close, out)
-		deps.Sinks = append(deps.Sinks, out)
+		s.close = append(s.close, f)
+		deps.Sinks = append(deps.Sinks, f)
+	}
+	if s.dead != nil {
+		deps.Sinks = append(deps.Sinks, deadSink{s.dead})
 	}
 	deps.Sinks = append(deps.Sinks, hitLog{log})
 	if cfg.Prober.Mode == "auto" {
@@ -189,29 +216,66 @@ func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logge
 			return nil, err
 		}
 		s.close = append(s.close, trail)
-		if deps.Verifier, err = newProber(cfg, trail); err != nil {
+		if deps.Verifier, err = newProber(cfg, trail, s.purse); err != nil {
 			return nil, err
 		}
 	}
 	if cfg.Feed.Dir != "" {
-		p, err := newPublisher(cfg, lists, s.published)
+		p, err := newPublisher(cfg, refuse, s.published)
 		if err != nil {
 			return nil, err
 		}
 		s.feed, deps.Publisher = p.Publisher, p
 	}
 	warnAllowed(e.stderr, cfg)
-	if cfg.Prober.Mode == "off" && !cfg.Report.Suspected && len(cfg.Lists.Block) == 0 && len(verdictsOf(ctx, store)) == 0 {
-		log.Warn("nothing can be reported: prober.mode is off, report.suspected is false, and lists.block is empty")
-	}
-	ecfg := engineConfig(cfg, false)
-	ecfg.AtEnd, ecfg.Partitions = s.source.AtEnd, s.source.Partitions
-	ecfg.Warn = func(what string, err error) {
-		s.status.failures.WithLabelValues(what).Inc()
-		log.Error("failed, going on", slog.String("what", what), slog.Any("error", err))
-	}
 	s.engine = enrich.New(ecfg, deps)
 	return s, nil
+}
+
+// openEmbedded opens the state on disk and the files.
+func (s *service) openEmbedded(ctx context.Context, e env, deps *enrich.Deps, ecfg *enrich.Config, scorer score.Scorer, follow bool) error {
+	cfg := s.cfg
+	store := memory.New(memory.Config{
+		Max: cfg.Suspect.Max, Report: cfg.Report.Window, Inactive: cfg.Suspect.Inactive, Rank: rank(scorer),
+		File: filepath.Join(cfg.State.Dir, stateFile),
+	})
+	if err := store.Load(ctx); err != nil {
+		return hintError{err, "move the file away to start anew; what it knew is lost then"}
+	}
+	positions, err := store.Positions(ctx)
+	if err != nil {
+		return err
+	}
+	src, err := files.New(files.Config{
+		Paths: cfg.Input.Files, Follow: follow, Start: positions, Stdin: e.stdin,
+		OnError: func(path string, err error) {
+			s.status.inputErrors.Inc()
+			s.log.Error("input", slog.String("file", path), slog.Any("error", err))
+		},
+	})
+	if err != nil {
+		return usageError{err}
+	}
+	s.source = src
+	s.stage = decode.New(decode.Config{
+		Form: form(cfg.Input.Format), Marked: decode.SkipMarked, OnBad: s.bad.take, OnInterimMissing: s.interimMissing,
+		Slicer: newSlicer(cfg),
+	})
+	deps.Store = store
+	ecfg.AtEnd, ecfg.Partitions = src.AtEnd, src.Partitions
+	if cfg.Prober.Mode == "off" && !cfg.Report.Suspected && len(cfg.Lists.Block) == 0 && len(verdictsOf(ctx, store)) == 0 {
+		s.log.Warn("nothing can be reported: prober.mode is off, report.suspected is false, and lists.block is empty")
+	}
+	return nil
+}
+
+func newSlicer(cfg *config.Config) *slicer.Slicer {
+	return slicer.New(slicer.Config{Virtual: cfg.Slice.Virtual, Local: cfg.Network.Local})
+}
+
+// interimMissing warns once.
+func (s *service) interimMissing(name string) {
+	s.log.Warn("rows with interim_seq are left out, but no conn_interim record was seen; is its log read as well?", slog.String("input", name))
 }
 
 // verdictsOf gives the verdicts of a state that was just loaded.
@@ -279,8 +343,26 @@ func (s *service) run(parent context.Context) error {
 			return nil
 		})
 	}
+	if s.elastic != nil {
+		// Reading does not wait for it: what it is to get waits by itself.
+		g.Go(func() error {
+			if err := s.waitFor(ctx, "elasticsearch", s.elastic.Ping); err != nil && ctx.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
 	g.Go(func() error {
 		defer cancel()
+		if s.await != nil {
+			if err := s.waitFor(ctx, "redis", s.await); err != nil {
+				return err
+			}
+			if err := s.lists.exchange(ctx); err != nil {
+				return err
+			}
+			g.Go(func() error { return s.lists.follow(ctx) })
+		}
 		s.log.Info("started", slog.String("version", thisBuild().Version), slog.String("scorer", s.cfg.Score.Scorer), slog.String("probe", s.cfg.Prober.Mode))
 		err := pump(ctx, s.source, s.stage, s.engine)
 		c := s.stage.Counts()

@@ -2,18 +2,21 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/minecanary/minecanary"
-	"github.com/minecanary/minecanary/consumer/decode"
-	"github.com/minecanary/minecanary/enrich"
 	"github.com/minecanary/minecanary/enrich/ecs"
 )
 
@@ -25,14 +28,16 @@ type status struct {
 	feedEntries prometheus.Gauge
 	feedHeld    prometheus.Gauge
 	feedAt      prometheus.Gauge
-	ready       atomic.Bool
+	missing     missing
+	// ready tells why the service is not ready, "" if it is.
+	ready func() string
 }
 
 func newStatus() *status {
 	s := &status{
 		registry: prometheus.NewRegistry(),
 		inputErrors: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "minecanary_input_errors_total", Help: "Files that could not be read or may have lost data.",
+			Name: "minecanary_input_errors_total", Help: "Files and topics that could not be read or may have lost data.",
 		}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "minecanary_failures_total", Help: "Failures that the service survived.",
@@ -56,8 +61,8 @@ func newStatus() *status {
 
 // watch adds the counters of the stage and the engine, which are read when somebody asks.
 func (s *status) watch(svc *service) {
-	s.registry.MustRegister(pipelineCollector{svc.stage, svc.engine})
-	s.ready.Store(true)
+	s.registry.MustRegister(pipelineCollector{svc})
+	s.ready = svc.notReady
 }
 
 func (s *status) handler() http.Handler {
@@ -67,8 +72,8 @@ func (s *status) handler() http.Handler {
 		_, _ = io.WriteString(w, "ok\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !s.ready.Load() {
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
+		if why := s.ready(); why != "" {
+			http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = io.WriteString(w, "ready\n")
@@ -77,9 +82,80 @@ func (s *status) handler() http.Handler {
 }
 
 // pipelineCollector turns counters kept elsewhere into metrics.
-type pipelineCollector struct {
-	stage  *decode.Stage
-	engine *enrich.Engine
+type pipelineCollector struct{ *service }
+
+// stuckFor is how long a write may take before the service counts as not ready.
+const stuckFor = 10 * time.Second
+
+// missing keeps, of the services elsewhere that have not answered since the start, why.
+type missing struct {
+	mu  sync.Mutex
+	why map[string]error
+}
+
+// note keeps why a service is missing; nil: it is there.
+func (m *missing) note(service string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		delete(m.why, service)
+		return
+	}
+	if m.why == nil {
+		m.why = map[string]error{}
+	}
+	m.why[service] = err
+}
+
+// is tells whether a service is missing.
+func (m *missing) is(service string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.why[service] != nil
+}
+
+// reasons gives them for people, sorted.
+func (m *missing) reasons() (out []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for service, err := range m.why {
+		out = append(out, fmt.Sprintf("%s does not answer: %v", service, err))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// errNotAsked is why a service is missing before it was asked for the first time.
+var errNotAsked = errors.New("not asked yet")
+
+// notReady says why the service does not work, "" if it does.
+func (s *service) notReady() string {
+	why := s.status.missing.reasons()
+	if s.topics != nil && !s.topics.Ready() {
+		reason := "no partitions of kafka yet"
+		if last := s.inputError.Load(); last != nil && time.Since(last.at) < inputErrorFor {
+			reason += ": " + last.err.Error()
+		}
+		why = append(why, reason)
+	}
+	if s.producing.stuck() {
+		why = append(why, "kafka does not take messages")
+	}
+	if s.elastic != nil && !s.status.missing.is("elasticsearch") {
+		if since := s.elastic.Stats().InFlightSince; !since.IsZero() && time.Since(since) > stuckFor {
+			why = append(why, "elasticsearch does not take documents")
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// inputErrorFor is how long an error of a topic explains why the service is not ready.
+const inputErrorFor = 30 * time.Second
+
+// inputError is an error of reading a topic.
+type inputError struct {
+	at  time.Time
+	err error
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -94,8 +170,8 @@ func (p pipelineCollector) Collect(out chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v uint64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	gauge := func(d *prometheus.Desc, v float64) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	c := p.stage.Counts()
 	count(desc("records_total", "Connection records read."), c.Records)
@@ -124,9 +200,39 @@ func (p pipelineCollector) Collect(out chan<- prometheus.Metric) {
 	count(desc("verdicts_dropped_total", "Verdicts given up because the bound was reached."), s.Store.DroppedVerdicts)
 	count(desc("windows_joined_total", "Report windows joined with younger ones because a suspect had too many."), s.Store.Joined)
 	count(desc("future_batches_total", "Batches with a record from more than an hour ahead."), s.Future)
+	count(desc("batches_given_up_total", "Batches given up because their partition was started anew."), s.Given)
+	count(desc("clients_overflow_total", "Suspects left out because their endpoint had too many clients."), s.Store.Overflow)
+	for form, n := range c.ByForm {
+		count(desc("records_by_form_total", "Records by envelope and form.", "form"), n, form)
+	}
+	for sensor, end := range c.Newest {
+		gauge(desc("sensor_newest_record_timestamp_seconds", "End of the newest record of a sensor.", "sensor"), float64(end)/1e6, sensor)
+	}
+	if p.topics != nil {
+		count(desc("messages_total", "Messages of Kafka read."), c.Messages)
+		for name, st := range p.topics.Stats() {
+			gauge(desc("kafka_lag", "Messages of a partition that were not read yet.", "partition"), float64(st.Lag), name)
+			gauge(desc("kafka_committed_offset", "The group's committed offset.", "partition"), float64(st.Committed), name)
+			count(desc("kafka_reader_restarts_total", "Readers that made no progress and were replaced.", "partition"), uint64(st.Restarts), name)
+		}
+	}
+	if p.dead != nil {
+		count(desc("dead_letters_lost_total", "Dead letters that no broker takes."), p.dead.Lost())
+		count(desc("documents_shortened_total", "Documents for Kafka that left out transcripts because they were too long."), p.toKafka.Shortened())
+	}
+	if p.annotated != nil {
+		count(desc("annotated_too_long_total", "Annotated records left out because they were too long."), p.annotated.TooLong())
+	}
+	if p.elastic != nil {
+		st := p.elastic.Stats()
+		for outcome, n := range map[string]uint64{"indexed": st.Indexed, "repeated": st.Repeated, "refused": st.Dead, "retried": st.Retried, "removed": st.Removed, "kept_twice": st.Kept} {
+			count(desc("elasticsearch_documents_total", "Documents handed to Elasticsearch, by what became of them.", "outcome"), n, outcome)
+		}
+	}
 	gauge(desc("suspects", "Suspects in the state."), float64(s.Store.Suspects))
 	gauge(desc("verdicts", "Verdicts in the state."), float64(s.Store.Verdicts))
 	gauge(desc("newest_record_timestamp_seconds", "End of the newest record."), float64(s.Newest)/1e6)
+	gauge(desc("decided_timestamp_seconds", "Event time before which all report windows were decided that this process decides."), float64(s.Decided)/1e6)
 	gauge(desc("snapshot_timestamp_seconds", "When the state was saved last."), float64(s.Saved.Unix()))
 }
 

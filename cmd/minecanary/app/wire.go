@@ -57,8 +57,11 @@ func agent(name, contact string) string {
 	return name + " (" + contact + ")"
 }
 
-func newProber(cfg *config.Config, trail prober.Auditor) (*prober.Prober, error) {
-	return prober.New(proberConfig(cfg), trail, nil)
+// newProber gives the prober; purse is nil for budgets of this process alone.
+func newProber(cfg *config.Config, trail prober.Auditor, purse prober.Purse) (*prober.Prober, error) {
+	p := proberConfig(cfg)
+	p.Purse = purse
+	return prober.New(p, trail, nil)
 }
 
 // defaultAudit is where detect and probe keep the record of every probe: in the person's state folder (XDG Base Directory
@@ -97,10 +100,11 @@ func (p publisher) Publish(ctx context.Context, verdicts []minecanary.Verdict) e
 	return err
 }
 
-func newPublisher(cfg *config.Config, lists *endpointLists, observe func(feed.Report)) (publisher, error) {
+// newPublisher gives the publisher of the feed; refuse tells why an endpoint must not be in it, "" if it may.
+func newPublisher(cfg *config.Config, refuse func(minecanary.Endpoint) string, observe func(feed.Report)) (publisher, error) {
 	p, err := feed.New(feed.Config{
 		Dir: cfg.Feed.Dir, RewriteEvery: cfg.Feed.RewriteEvery,
-		Gate: feed.Gate{MaxAge: cfg.Feed.MaxAge, Own: cfg.Network.Local, Allow: cfg.Feed.Allow, Refuse: lists.refuse},
+		Gate: feed.Gate{MaxAge: cfg.Feed.MaxAge, Own: cfg.Network.Local, Allow: cfg.Feed.Allow, Refuse: refuse},
 		Observe: func(r feed.Report, err error) {
 			if err == nil && observe != nil {
 				observe(r)
@@ -172,6 +176,12 @@ func readLists(cfg config.Lists, stderr io.Writer) (*endpointLists, error) {
 
 // warnAllowed says loudly which address rules are lifted.
 func warnAllowed(w io.Writer, cfg *config.Config) {
+	if cfg.Kafka.SASL == "plain" && !cfg.Kafka.TLS {
+		say(w, "warning: kafka.sasl plain without kafka.tls sends the password in clear text")
+	}
+	if cfg.Kafka.InsecureSkipVerify || cfg.Redis.InsecureSkipVerify || cfg.Elasticsearch.InsecureSkipVerify {
+		say(w, "warning: insecure_skip_verify: certificates are not checked; whoever is between can read and change everything")
+	}
 	for _, lifted := range []struct {
 		what string
 		nets []string

@@ -10,19 +10,21 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // Config is the whole configuration. Start from Default or Load. Tags: yaml is the key, doc the sentence for people, enum
 // the allowed words, min and max the range (of a text, max is its length in bytes), item what a text stands for (path,
-// glob, listen, ascii), secret hides the value in Show. The ranges of prober are within those of the prober's own
+// glob, listen, hostport, url, ascii), secret hides the value in Show. The ranges of prober are within those of the prober's own
 // configuration; agent and contact together fit its name of 128 bytes.
 type Config struct {
-	Input   Input   `yaml:"input" doc:"Where records come from."`
+	Input   Input   `yaml:"input" doc:"Where records come from: files here, or topics (kafka.topics)."`
 	Network Network `yaml:"network" doc:"The network that is watched."`
 	Slice   Slice   `yaml:"slice" doc:"How records of whole connections are cut."`
 	Suspect Suspect `yaml:"suspect" doc:"The table of suspects: one aggregate for each client and server endpoint. Its times are event time."`
@@ -35,6 +37,11 @@ type Config struct {
 	State   State   `yaml:"state" doc:"What survives a restart."`
 	HTTP    HTTP    `yaml:"http" doc:"Metrics and health."`
 	Log     Log     `yaml:"log" doc:"Messages on standard error."`
+
+	Kafka         Kafka         `yaml:"kafka" doc:"Kafka: records from topics, hits, pools and probes to topics. Records from topics need redis."`
+	Redis         Redis         `yaml:"redis" doc:"Redis 6.2 or later, or Valkey, with maxmemory-policy noeviction: the state that several processes share."`
+	Elasticsearch Elasticsearch `yaml:"elasticsearch" doc:"Elasticsearch 8: data streams for hits, probes and pools (minecanary setup elasticsearch)."`
+	Kibana        Kibana        `yaml:"kibana" doc:"Kibana 8: data views and dashboards (minecanary setup kibana)."`
 
 	// origins tells where a value was set, by path; nil for a configuration that was not loaded.
 	origins map[string]origin
@@ -61,7 +68,7 @@ type Slice struct {
 type Suspect struct {
 	Inactive time.Duration `yaml:"inactive" min:"1s" max:"24h" doc:"A gap of this length, from the end of a slice to the start of the next, ends a suspect."`
 	Active   time.Duration `yaml:"active" min:"1m" max:"168h" doc:"How far back the score of a suspect looks. Not shorter than suspect.inactive."`
-	Max      int           `yaml:"max" min:"1000" max:"100000000" doc:"Suspects in memory; beyond it the least suspicious are dropped and counted."`
+	Max      int           `yaml:"max" min:"1000" max:"100000000" doc:"Suspects in the state; beyond it the least suspicious are dropped and counted."`
 	Keep     time.Duration `yaml:"keep" min:"1m" max:"720h" doc:"How long a silent suspect is kept if it reached the threshold, or talked to a confirmed or blocked endpoint: a later verdict is told of it. Not shorter than suspect.active."`
 }
 
@@ -133,6 +140,69 @@ type Log struct {
 	Format string `yaml:"format" enum:"text,json" doc:"How messages are written."`
 }
 
+// Kafka says how Kafka is reached, what is read there, and what is written.
+type Kafka struct {
+	Brokers            []string      `yaml:"brokers" item:"hostport" doc:"Brokers to begin with, host:port; empty uses no Kafka."`
+	ClientID           string        `yaml:"client_id" item:"ascii" max:"64" doc:"Name that the brokers see."`
+	TLS                bool          `yaml:"tls" doc:"Encrypt connections, and check the brokers' certificates."`
+	CA                 string        `yaml:"ca" item:"path" doc:"PEM file of the authorities that the certificates are checked against; empty: the system's."`
+	Cert               string        `yaml:"cert" item:"path" doc:"PEM file of this client's certificate."`
+	Key                string        `yaml:"key" item:"path" doc:"PEM file of its key."`
+	ServerName         string        `yaml:"server_name" doc:"Name that the brokers' certificates must bear; empty: that of each broker."`
+	InsecureSkipVerify bool          `yaml:"insecure_skip_verify" doc:"Do not check certificates. Whoever is between can read and change everything."`
+	SASL               string        `yaml:"sasl" enum:"none,plain,scram-sha-256,scram-sha-512" doc:"How to log in."`
+	User               string        `yaml:"user" doc:"User to log in as."`
+	Password           string        `yaml:"password" secret:"true" doc:"Password of the user. Better set by the environment."`
+	Topics             []string      `yaml:"topics" doc:"Topics with records of Zeek or Suricata, in whatever envelope. topic=log tells the log of a topic whose records do not (conn, conn_interim), topic=eve that it is Suricata's."`
+	Group              string        `yaml:"group" doc:"Consumer group; the processes of a group share the partitions."`
+	From               string        `yaml:"from" enum:"earliest,latest" doc:"Where a partition begins that the group never read."`
+	Rebuild            time.Duration `yaml:"rebuild" min:"0s" max:"8760h" doc:"How far back a partition is read again whose state Redis has lost as a whole; 0s: from its beginning."`
+	HitsTopic          string        `yaml:"hits_topic" doc:"Topic for hits, keyed by event.id; empty writes none."`
+	PoolsTopic         string        `yaml:"pools_topic" doc:"Compacted topic for proven pools, keyed by endpoint; empty writes none."`
+	ProbesTopic        string        `yaml:"probes_topic" doc:"Topic for answers of the prober; empty writes none."`
+	DeadTopic          string        `yaml:"dead_topic" doc:"Topic for what could not be read, and documents that Elasticsearch refused, with the reason; empty writes none."`
+	EnrichedTopic      string        `yaml:"enriched_topic" doc:"Topic for the records that touch confirmed and known pools, with what is known of them; empty writes none."`
+}
+
+// Redis says how Redis is reached.
+type Redis struct {
+	Mode               string   `yaml:"mode" enum:"single,sentinel,cluster" doc:"How Redis is run."`
+	Addresses          []string `yaml:"addresses" item:"hostport" doc:"host:port of the server, of the sentinels, or of some of the cluster's nodes; empty: the state is in memory."`
+	Master             string   `yaml:"master" doc:"Name of the master that the sentinels watch."`
+	User               string   `yaml:"user" doc:"ACL user; empty: the default user."`
+	Password           string   `yaml:"password" secret:"true" doc:"Its password. Better set by the environment."`
+	SentinelUser       string   `yaml:"sentinel_user" doc:"ACL user of the sentinels."`
+	SentinelPassword   string   `yaml:"sentinel_password" secret:"true" doc:"Its password."`
+	DB                 int      `yaml:"db" min:"0" max:"1023" doc:"Number of the database; 0 in a cluster."`
+	Prefix             string   `yaml:"prefix" item:"ascii" max:"32" doc:"Begins every key; deployments that share a Redis need different ones."`
+	TLS                bool     `yaml:"tls" doc:"Encrypt connections, and check the servers' certificates."`
+	CA                 string   `yaml:"ca" item:"path" doc:"PEM file of the authorities; empty: the system's."`
+	Cert               string   `yaml:"cert" item:"path" doc:"PEM file of this client's certificate."`
+	Key                string   `yaml:"key" item:"path" doc:"PEM file of its key."`
+	InsecureSkipVerify bool     `yaml:"insecure_skip_verify" doc:"Do not check certificates."`
+}
+
+// Elasticsearch says how Elasticsearch is reached.
+type Elasticsearch struct {
+	URLs               []string      `yaml:"urls" item:"url" doc:"Nodes, such as https://es1.example.net:9200; empty uses no Elasticsearch."`
+	APIKey             string        `yaml:"api_key" secret:"true" doc:"API key, encoded, as Kibana shows it."`
+	User               string        `yaml:"user" doc:"User, instead of an API key."`
+	Password           string        `yaml:"password" secret:"true" doc:"Password of the user."`
+	CA                 string        `yaml:"ca" item:"path" doc:"PEM file of the authorities; empty: the system's."`
+	InsecureSkipVerify bool          `yaml:"insecure_skip_verify" doc:"Do not check certificates."`
+	Retention          time.Duration `yaml:"retention" min:"24h" max:"87600h" doc:"How long documents are kept (data stream lifecycle); set by minecanary setup elasticsearch."`
+}
+
+// Kibana says how Kibana is reached; only minecanary setup kibana does.
+type Kibana struct {
+	URL                string `yaml:"url" item:"url" doc:"Address, such as https://kibana.example.net:5601, with a space's path if there is one."`
+	APIKey             string `yaml:"api_key" secret:"true" doc:"API key, encoded."`
+	User               string `yaml:"user" doc:"User, instead of an API key."`
+	Password           string `yaml:"password" secret:"true" doc:"Password of the user."`
+	CA                 string `yaml:"ca" item:"path" doc:"PEM file of the authorities; empty: the system's."`
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Do not check certificates."`
+}
+
 // Default gives the configuration without any file.
 func Default() *Config {
 	return &Config{
@@ -158,6 +228,12 @@ func Default() *Config {
 		State: State{Dir: "state", SnapshotEvery: 10 * time.Second},
 		HTTP:  HTTP{Listen: "127.0.0.1:9417"},
 		Log:   Log{Level: "info", Format: "text"},
+		Kafka: Kafka{
+			ClientID: "minecanary", SASL: "none", Group: "minecanary", From: "earliest", Rebuild: 7 * 24 * time.Hour,
+			HitsTopic: "minecanary.hits", PoolsTopic: "minecanary.pools", ProbesTopic: "minecanary.probes", DeadTopic: "minecanary.dead",
+		},
+		Redis:         Redis{Mode: "single", Prefix: "mc"},
+		Elasticsearch: Elasticsearch{Retention: 90 * 24 * time.Hour},
 	}
 }
 
@@ -233,6 +309,50 @@ func (c *Config) problems(bad map[string]bool) Problems {
 		writers[file] = w.path
 	}
 	rule(c.State.Dir != "", "must not be empty", "state.dir")
+
+	// What makes several processes one service goes together.
+	k, r := &c.Kafka, &c.Redis
+	topics, shared := len(k.Topics) > 0, len(r.Addresses) > 0
+	rule(!topics || len(k.Brokers) > 0, "must name brokers to read kafka.topics from", "kafka.brokers", "kafka.topics")
+	rule(!topics || shared, "must name a server: what is read from Kafka is kept in Redis, so that processes share it and none loses it", "redis.addresses", "kafka.topics")
+	rule(!shared || topics, "must name topics: state in Redis is for records from Kafka", "kafka.topics", "redis.addresses")
+	rule(!topics || len(c.Input.Files) == 0, "must be empty with kafka.topics: a process reads either", "input.files", "kafka.topics")
+	rule(!topics || k.Group != "", "must not be empty with kafka.topics", "kafka.group", "kafka.topics")
+	rule(!topics || k.DeadTopic != "" || c.Input.DeadLetter != "", "must not be empty with kafka.topics, unless input.dead_letter is set: bad records have to go somewhere", "kafka.dead_topic", "kafka.topics")
+	rule((k.SASL == "none") == (k.User == "" && k.Password == ""), "must go with user and password, and they with it", "kafka.sasl", "kafka.user", "kafka.password")
+	rule(k.SASL == "none" || k.User != "" && k.Password != "", "must come with kafka.user and kafka.password", "kafka.sasl")
+	rule((k.Cert == "") == (k.Key == ""), "must come with its other half: kafka.cert and kafka.key", "kafka.cert", "kafka.key")
+	rule(k.TLS || k.CA == "" && k.Cert == "" && k.ServerName == "" && !k.InsecureSkipVerify, "must be true: other keys say how to check certificates", "kafka.tls", "kafka.ca", "kafka.cert", "kafka.server_name", "kafka.insecure_skip_verify")
+	rule(r.Mode != "sentinel" || !shared || r.Master != "", "must name the master that the sentinels watch", "redis.master", "redis.mode")
+	rule(r.Mode != "single" || len(r.Addresses) < 2, "must be one address, or redis.mode sentinel or cluster", "redis.addresses", "redis.mode")
+	rule(r.Mode != "cluster" || r.DB == 0, "must be 0 in a cluster", "redis.db", "redis.mode")
+	rule((r.Cert == "") == (r.Key == ""), "must come with its other half: redis.cert and redis.key", "redis.cert", "redis.key")
+	rule(r.TLS || r.CA == "" && r.Cert == "" && !r.InsecureSkipVerify, "must be true: other keys say how to check certificates", "redis.tls", "redis.ca", "redis.cert", "redis.insecure_skip_verify")
+	rule(!strings.ContainsAny(r.Prefix, "{}*?[]\\") && r.Prefix != "", "must be some characters, but none of { } * ? [ ] \\", "redis.prefix")
+	rule(k.EnrichedTopic == "" || topics, "must be empty without kafka.topics: records of files are not annotated", "kafka.enriched_topic", "kafka.topics")
+	e := &c.Elasticsearch
+	rule(len(e.URLs) == 0 || c.Input.DeadLetter != "" || len(k.Brokers) > 0 && k.DeadTopic != "",
+		"must come with kafka.dead_topic or input.dead_letter: documents that it refuses have to go somewhere", "elasticsearch.urls", "input.dead_letter", "kafka.dead_topic")
+	rule(e.APIKey == "" || e.User == "", "must be empty with elasticsearch.api_key", "elasticsearch.user", "elasticsearch.api_key")
+	rule((e.User == "") == (e.Password == ""), "must come with elasticsearch.password, and it with elasticsearch.user", "elasticsearch.user", "elasticsearch.password")
+	rule((c.Kibana.User == "") == (c.Kibana.Password == ""), "must come with kibana.password, and it with kibana.user", "kibana.user", "kibana.password")
+	rule(c.Kibana.APIKey == "" || c.Kibana.User == "", "must be empty with kibana.api_key", "kibana.user", "kibana.api_key")
+	outputs := map[string]string{}
+	for _, o := range []struct{ path, topic string }{
+		{"kafka.hits_topic", k.HitsTopic},
+		{"kafka.pools_topic", k.PoolsTopic},
+		{"kafka.probes_topic", k.ProbesTopic},
+		{"kafka.dead_topic", k.DeadTopic},
+		{"kafka.enriched_topic", k.EnrichedTopic},
+	} {
+		if o.topic == "" {
+			continue
+		}
+		rule(outputs[o.topic] == "", "must not be the topic of "+outputs[o.topic], o.path, outputs[o.topic])
+		outputs[o.topic] = o.path
+		read := slices.ContainsFunc(k.Topics, func(t string) bool { name, _, _ := strings.Cut(t, "="); return name == o.topic })
+		rule(!read, "must not be a topic that is read", o.path, "kafka.topics")
+	}
 	out.sort()
 	return out
 }
@@ -252,6 +372,31 @@ func checkListen(s string) string {
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
 		return want
+	}
+	return ""
+}
+
+// checkHostPort checks host:port.
+func checkHostPort(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
+		return "must be host:port, such as kafka1.example.net:9092"
+	}
+	return ""
+}
+
+// checkURL checks an address of a web service. What is secret has its own keys.
+func checkURL(s string) string {
+	const want = "must be http:// or https:// with a host"
+	if s == "" {
+		return ""
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return want
+	}
+	if u.User != nil {
+		return "must not hold a user; there are keys for that"
 	}
 	return ""
 }

@@ -89,6 +89,12 @@ func TestDefault(t *testing.T) {
 		State: config.State{Dir: "state", SnapshotEvery: 10 * time.Second},
 		HTTP:  config.HTTP{Listen: "127.0.0.1:9417"},
 		Log:   config.Log{Level: "info", Format: "text"},
+		Kafka: config.Kafka{
+			ClientID: "minecanary", SASL: "none", Group: "minecanary", From: "earliest", Rebuild: 168 * time.Hour,
+			HitsTopic: "minecanary.hits", PoolsTopic: "minecanary.pools", ProbesTopic: "minecanary.probes", DeadTopic: "minecanary.dead",
+		},
+		Redis:         config.Redis{Mode: "single", Prefix: "mc"},
+		Elasticsearch: config.Elasticsearch{Retention: 2160 * time.Hour},
 	}
 	got := config.Default()
 	if !got.Equal(&want) {
@@ -270,7 +276,7 @@ func TestEnvironment(t *testing.T) {
 			`MINECANARY_NETWORK_LOCAL: network.local[0]: must have no bits beyond its length: 10.0.0.0/8, not "10.0.0.1/8"`,
 			`MINECANARY_PORTS: unknown variable (variables are named after the key, such as MINECANARY_INPUT_FILES)`,
 			`--probe: prober.mod: unknown key (did you mean prober.mode?)`,
-			`--x: nonsense: unknown key (the sections are input, network, slice, suspect, report, score, lists, prober, hits, feed, state, http and log)`,
+			`--x: nonsense: unknown key (the sections are input, network, slice, suspect, report, score, lists, prober, hits, feed, state, http, log, kafka, redis, elasticsearch and kibana)`,
 			`MINECANARY_INPUT_FILES: input.files[1]: must not have an empty element`,
 			`MINECANARY_SLICE_VIRTUAL: slice.virtual: must be from 1s to 1h, not "7200s"`,
 			`MINECANARY_LOG_FORMAT: log.format: must be valid UTF-8`,

@@ -384,6 +384,14 @@ func (f *field) checkText(s string) string {
 		if reason := checkListen(s); reason != "" {
 			return f.quoted(reason, s)
 		}
+	case f.item == "hostport":
+		if reason := checkHostPort(s); reason != "" {
+			return f.quoted(reason, s)
+		}
+	case f.item == "url":
+		if reason := checkURL(s); reason != "" {
+			return f.quoted(reason, "…") // it may hold a password
+		}
 	case f.item == "glob":
 		if _, err := filepath.Match(s, ""); err != nil {
 			return f.quoted("must be a path, with * and ? for any text and any character", s)

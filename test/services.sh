@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Makes sure that what the tests with real services need is there: Java 17 and Maven (Kafka and Elasticsearch come as
+# Maven artifacts), redis-server with redis-cli, kcat and curl. As root on Debian or Ubuntu it installs what is missing.
+set -euo pipefail
+
+declare -A package=([java]=openjdk-17-jre-headless [mvn]=maven [redis-server]=redis-server [redis-cli]=redis-tools [kcat]=kcat [curl]=curl [setpriv]=util-linux)
+missing=()
+for tool in "${!package[@]}"; do
+	command -v "$tool" >/dev/null 2>&1 || missing+=("${package[$tool]}")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+	echo "the tests with real services need: ${missing[*]}" >&2
+	exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+# A package must not start a server of its own.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+	chmod +x /usr/sbin/policy-rc.d
+	trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}"
