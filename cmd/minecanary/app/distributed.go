@@ -40,7 +40,7 @@ const (
 	askAgain = time.Second
 )
 
-// tlsConfig reads the files of a connection's TLS; nil where there are none.
+// tlsConfig reads the files of a connection's TLS: ca, cert and key may be empty. what is the section that errors name.
 func tlsConfig(what, ca, cert, key string, insecure bool) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecure} //nolint:gosec // whoever sets it is told
 	if ca != "" {
