@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -94,10 +95,9 @@ type Engine struct {
 	publish Publisher
 	asker   *asker
 
-	joiner Joiner // the store, if it gains from batches together
-	joined []Input
-	held   chan Input    // at most one, of a partition that was among those joined
-	took   time.Duration // what the last batches took to apply
+	joiner  Joiner        // the store, if it gains from batches together
+	took    atomic.Int64  // nanoseconds that the last batches took to apply
+	allowed atomic.Uint64 // slices to endpoints on the allow list
 
 	annotator Annotator
 	notes     map[minecanary.Pair]Annotated
@@ -147,7 +147,7 @@ func New(cfg Config, deps Deps) *Engine {
 		cfg.Now = time.Now
 	}
 	e := &Engine{
-		annotator: deps.Annotator, notes: map[minecanary.Pair]Annotated{}, held: make(chan Input, 1),
+		annotator: deps.Annotator, notes: map[minecanary.Pair]Annotated{},
 		cfg: cfg, store: deps.Store, scorer: deps.Scorer, sinks: deps.Sinks, lists: deps.Lists, publish: deps.Publisher,
 		report: max(1, cfg.Report.Microseconds()),
 		newest: map[string]progress{}, ended: map[string]time.Time{}, looked: map[int]time.Time{}, gone: map[minecanary.Endpoint]bool{},
@@ -182,22 +182,20 @@ func (e *Engine) Run(ctx context.Context, in <-chan Input) (err error) {
 	defer e.tell()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	groups, stop := e.groups(ctx, in)
+	defer stop()
 	for {
-		next := in
-		if len(e.held) > 0 {
-			next = e.held // before what came after it, but not before everything else
-		}
 		select {
 		case <-ctx.Done():
 			return e.end(ctx)
-		case input, ok := <-next:
+		case g, ok := <-groups:
 			if !ok {
 				if ctx.Err() != nil {
 					return e.end(ctx)
 				}
 				return e.finish(ctx)
 			}
-			if err := e.apply(ctx, e.join(ctx, input, in)); err != nil {
+			if err := e.apply(ctx, g); err != nil {
 				return e.interrupted(ctx, err)
 			}
 		case a := <-answers:
@@ -262,52 +260,119 @@ func (e *Engine) Joins() int {
 // maxLinger bounds the wait for batches to apply together.
 const maxLinger = 200 * time.Millisecond
 
-// join adds inputs of other partitions, where the store gains from it: those that come while as much time passes as half
-// of the last batches took, so that the busier the store is the more it is spared. One of a partition that is among them
-// already is held for the next time.
-func (e *Engine) join(ctx context.Context, first Input, in <-chan Input) []Input {
-	e.joined = append(e.joined[:0], first)
-	if e.joiner == nil {
-		return e.joined
+// group is what is applied together.
+type group struct {
+	inputs []Input
+	apply  func(ctx context.Context, touched func(*Suspect)) ([]Outcome, error)
+}
+
+// groups makes groups of the inputs until they or the context end. While one is applied the next is made. stop waits for
+// what is under way.
+func (e *Engine) groups(ctx context.Context, in <-chan Input) (out <-chan group, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	groups, done := make(chan group), make(chan struct{})
+	go func() {
+		defer close(done)
+		var held *Input
+		for {
+			var first Input
+			if held != nil {
+				first, held = *held, nil
+			} else {
+				var ok bool
+				select {
+				case first, ok = <-in:
+				case <-ctx.Done():
+					return
+				}
+				if !ok {
+					close(groups)
+					return
+				}
+			}
+			g := group{inputs: []Input{first}}
+			if e.joiner != nil {
+				g.inputs, held = e.join(ctx, first, in)
+			}
+			e.prepare(&g)
+			select {
+			case groups <- g:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return groups, func() {
+		cancel()
+		<-done
 	}
-	linger := time.NewTimer(min(e.took/2, maxLinger))
+}
+
+// join adds inputs of other partitions: those that come while as much time passes as half of the last batches took, so that
+// the busier the store is the more it is spared. One of a partition that is among them already is held for the next group.
+func (e *Engine) join(ctx context.Context, first Input, in <-chan Input) (joined []Input, held *Input) {
+	joined = append(make([]Input, 0, maxJoined), first)
+	linger := time.NewTimer(min(time.Duration(e.took.Load())/2, maxLinger))
 	defer linger.Stop()
-	for len(e.joined) < maxJoined {
+	for len(joined) < maxJoined {
 		select {
 		case next, ok := <-in:
 			if !ok {
-				return e.joined // the next look at the channel sees it as well
+				return joined, nil // the next look at the channel sees it as well
 			}
-			if slices.ContainsFunc(e.joined, func(i Input) bool { return i.Batch.Partition == next.Batch.Partition }) {
-				e.held <- next
-				return e.joined
+			if slices.ContainsFunc(joined, func(i Input) bool { return i.Batch.Partition == next.Batch.Partition }) {
+				return joined, &next
 			}
-			e.joined = append(e.joined, next)
+			joined = append(joined, next)
 		case <-linger.C:
-			return e.joined
+			return joined, nil
 		case <-ctx.Done():
-			return e.joined
+			return joined, nil
 		}
 	}
-	return e.joined
+	return joined, nil
 }
 
-func (e *Engine) apply(ctx context.Context, inputs []Input) error {
-	ahead := e.cfg.Now().Add(maxAhead).UnixMicro()
-	for _, in := range inputs {
+// prepare does what needs no knowledge of the state.
+func (e *Engine) prepare(g *group) {
+	batches := make([]*Batch, len(g.inputs))
+	for i, in := range g.inputs {
+		batches[i] = in.Batch
 		if e.lists != nil {
 			e.dropAllowed(in.Batch)
 		}
+	}
+	if e.joiner != nil {
+		g.apply = e.joiner.Gather(batches)
+		return
+	}
+	g.apply = func(ctx context.Context, touched func(*Suspect)) ([]Outcome, error) {
+		applied, err := e.store.Apply(ctx, batches[0], touched)
+		switch {
+		case errors.Is(err, ErrRestart):
+			return []Outcome{Stale}, nil
+		case applied:
+			return []Outcome{Applied}, err
+		}
+		return []Outcome{Repeated}, err
+	}
+}
+
+func (e *Engine) apply(ctx context.Context, g group) error {
+	ahead := e.cfg.Now().Add(maxAhead).UnixMicro()
+	for _, in := range g.inputs {
 		if in.Batch.Newest > ahead {
 			e.stats.Future++
 			in.Batch.Newest = ahead
 		}
 	}
-	outcomes, err := e.applyAll(ctx, inputs)
+	began := time.Now()
+	outcomes, err := g.apply(ctx, e.touch(ctx))
+	e.took.Store(int64(time.Since(began)))
 	if err != nil {
-		return fmt.Errorf("apply a batch of %s: %w", inputs[0].Batch.Partition, err)
+		return fmt.Errorf("apply a batch of %s: %w", g.inputs[0].Batch.Partition, err)
 	}
-	for i, in := range inputs {
+	for i, in := range g.inputs {
 		if err := e.applied(ctx, in, outcomes[i]); err != nil {
 			return err
 		}
@@ -317,27 +382,6 @@ func (e *Engine) apply(ctx context.Context, inputs []Input) error {
 		return err
 	}
 	return e.advance(ctx)
-}
-
-func (e *Engine) applyAll(ctx context.Context, inputs []Input) ([]Outcome, error) {
-	began := time.Now()
-	defer func() { e.took = time.Since(began) }()
-	touched := e.touch(ctx)
-	if len(inputs) > 1 {
-		batches := make([]*Batch, len(inputs))
-		for i, in := range inputs {
-			batches[i] = in.Batch
-		}
-		return e.joiner.ApplyAll(ctx, batches, touched)
-	}
-	applied, err := e.store.Apply(ctx, inputs[0].Batch, touched)
-	switch {
-	case errors.Is(err, ErrRestart):
-		return []Outcome{Stale}, nil
-	case applied:
-		return []Outcome{Applied}, err
-	}
-	return []Outcome{Repeated}, err
 }
 
 // applied notes what became of an input.
@@ -395,7 +439,7 @@ func (e *Engine) dropAllowed(b *Batch) {
 	kept, records := b.Slices[:0], b.Records[:0]
 	for i := range b.Slices {
 		if _, ok := e.lists.Allowed(b.Slices[i].Server, now); ok {
-			e.stats.Allowed++
+			e.allowed.Add(1)
 			continue
 		}
 		kept = append(kept, b.Slices[i])
@@ -438,9 +482,10 @@ func (e *Engine) touch(ctx context.Context) func(*Suspect) {
 	if e.cfg.Finite && e.asker == nil {
 		return nil
 	}
+	now := e.cfg.Now()
 	return func(s *Suspect) {
 		if !e.cfg.Finite {
-			if ground := e.ground(ctx, s); ground.status != "" {
+			if ground := e.ground(ctx, s, now); ground.status != "" {
 				if e.annotator != nil {
 					e.note(s, ground)
 				}
@@ -458,13 +503,8 @@ func (e *Engine) touch(ctx context.Context) func(*Suspect) {
 // consider queues a suspect's endpoint for a question if one of its stretches is worth it, or to renew a verdict. Only a
 // real two-way session is worth one: asking on behalf of others would only get a refusal that stands in their way.
 func (e *Engine) consider(ctx context.Context, s *Suspect, renew bool) {
-	if e.asker == nil || !e.worthAsking(ctx, s.Server) {
+	if e.asker == nil {
 		return
-	}
-	if e.lists != nil {
-		if _, ok := e.lists.Allowed(s.Server, e.cfg.Now()); ok {
-			return
-		}
 	}
 	best, why := -1.0, "its verdict expires"
 	var seen minecanary.Aggregate
@@ -482,6 +522,15 @@ func (e *Engine) consider(ctx context.Context, s *Suspect, renew bool) {
 	} else if !renew || seen.Records == 0 {
 		return
 	}
+	now := e.cfg.Now()
+	if !e.worthAsking(ctx, s.Server, now) {
+		return
+	}
+	if e.lists != nil {
+		if _, ok := e.lists.Allowed(s.Server, now); ok {
+			return
+		}
+	}
 	e.asker.offer(minecanary.Question{
 		Endpoint: s.Server, Client: s.Client, Reply: true, Payload: true,
 		TLS: seen.Services&minecanary.ServiceTLS != 0, Why: why,
@@ -494,12 +543,11 @@ const blockedFor = time.Minute
 
 // worthAsking tells whether a verdict is missing, has expired, is a refusal of our own of some time ago, or is a confirmed
 // one in the last quarter of its time.
-func (e *Engine) worthAsking(ctx context.Context, ep minecanary.Endpoint) bool {
+func (e *Engine) worthAsking(ctx context.Context, ep minecanary.Endpoint, now time.Time) bool {
 	v, ok, err := e.store.Verdict(ctx, ep)
 	if err != nil || !ok {
 		return true
 	}
-	now := e.cfg.Now()
 	switch {
 	case v.Status == minecanary.Confirmed && !e.cfg.Finite:
 		return now.After(v.Expires.Add(-v.Expires.Sub(v.At) / 4))
@@ -520,8 +568,7 @@ type ground struct {
 	renew bool
 }
 
-func (e *Engine) ground(ctx context.Context, s *Suspect) (g ground) {
-	now := e.cfg.Now()
+func (e *Engine) ground(ctx context.Context, s *Suspect, now time.Time) (g ground) {
 	if v, ok, err := e.store.Verdict(ctx, s.Server); err == nil && ok {
 		g.verdict = v
 		if v.Valid(now) {
@@ -530,7 +577,7 @@ func (e *Engine) ground(ctx context.Context, s *Suspect) (g ground) {
 				if spoke(s) {
 					g.status = minecanary.HitConfirmed
 				}
-				g.renew = e.worthAsking(ctx, s.Server)
+				g.renew = e.worthAsking(ctx, s.Server, now)
 			case minecanary.NotPool, minecanary.Node:
 				g.silent = true
 			}
@@ -612,7 +659,7 @@ func (e *Engine) answer(ctx context.Context, a answer) error {
 	if v.Status == minecanary.Confirmed && !e.cfg.Finite {
 		var full error
 		err := e.store.Clients(ctx, v.Endpoint, func(s *Suspect) {
-			if g := e.ground(ctx, s); g.status != "" {
+			if g := e.ground(ctx, s, now); g.status != "" {
 				e.reportOpen(s, g)
 			}
 			if len(e.pending) >= maxPending {
@@ -854,11 +901,12 @@ func (e *Engine) eachSink(ctx context.Context, do func(context.Context, Sink) er
 // left behind leaves the state, if it may.
 func (e *Engine) decide(ctx context.Context, shards []int, limit Window, leave bool) error {
 	var full error
+	now := e.cfg.Now()
 	err := e.store.Each(ctx, shards, func(s *Suspect) bool {
 		if full != nil {
 			return true
 		}
-		g := e.ground(ctx, s)
+		g := e.ground(ctx, s, now)
 		if e.closeAll(s, g, limit, leave) {
 			e.stats.Suspected++
 		}
@@ -1090,6 +1138,7 @@ func (e *Engine) Stats() Stats {
 // tell makes the counters of this moment the ones that others see.
 func (e *Engine) tell() {
 	s := e.stats
+	s.Allowed = e.allowed.Load()
 	s.Hits, s.Verdicts = maps.Clone(s.Hits), maps.Clone(s.Verdicts)
 	s.Saved, s.Store = e.saved, e.store.Stats()
 	for _, p := range e.newest {

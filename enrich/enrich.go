@@ -157,8 +157,10 @@ const (
 
 // Joiner is a Store that applies batches of different partitions together for less than one by one.
 type Joiner interface {
-	// ApplyAll applies the batches as Apply would one after the other, in any order.
-	ApplyAll(ctx context.Context, batches []*Batch, touched func(*Suspect)) ([]Outcome, error)
+	// Gather prepares batches, and gives the function that applies them as Apply would one after the other, in any order.
+	// It may be called by another goroutine while the batches gathered before are applied: one group ahead, no more. The
+	// batches must not change until they are applied.
+	Gather(batches []*Batch) (apply func(ctx context.Context, touched func(*Suspect)) ([]Outcome, error))
 }
 
 // StoreStats are numbers of a store.

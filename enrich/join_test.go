@@ -3,6 +3,7 @@ package enrich_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,15 +19,24 @@ type joining struct {
 	t      *testing.T
 	next   map[string]int64
 	joined int
+	ahead  atomic.Int32 // groups gathered and not applied
 }
 
 func (j *joining) Apply(ctx context.Context, b *enrich.Batch, touched func(*enrich.Suspect)) (bool, error) {
-	_, err := j.ApplyAll(ctx, []*enrich.Batch{b}, touched)
+	_, err := j.Gather([]*enrich.Batch{b})(ctx, touched)
 	return true, err
 }
 
-func (j *joining) ApplyAll(_ context.Context, batches []*enrich.Batch, _ func(*enrich.Suspect)) ([]enrich.Outcome, error) {
+func (j *joining) Gather(batches []*enrich.Batch) func(context.Context, func(*enrich.Suspect)) ([]enrich.Outcome, error) {
+	if ahead := j.ahead.Add(1); ahead > 2 {
+		j.t.Errorf("%d groups were gathered before the first was applied", ahead)
+	}
+	return func(context.Context, func(*enrich.Suspect)) ([]enrich.Outcome, error) { return j.apply(batches) }
+}
+
+func (j *joining) apply(batches []*enrich.Batch) ([]enrich.Outcome, error) {
 	time.Sleep(time.Millisecond)
+	defer j.ahead.Add(-1)
 	seen := map[string]bool{}
 	out := make([]enrich.Outcome, len(batches))
 	for i, b := range batches {

@@ -129,7 +129,7 @@ type Store struct {
 	reopened  bool
 	stats     enrich.StoreStats
 
-	view []enrich.Segment
+	segs []enrich.Segment
 }
 
 var _ enrich.Store = (*Store)(nil)
@@ -200,10 +200,26 @@ func (s *Store) Apply(_ context.Context, b *enrich.Batch, touched func(*enrich.S
 	return fresh, nil
 }
 
-// show calls fn with a view of a suspect and takes over what it changed.
-func (s *Store) show(n uint32, fn func(*enrich.Suspect)) {
+// Add adds slices that belong to no partition.
+func (s *Store) Add(list []minecanary.Slices) {
+	_, _ = s.Apply(context.Background(), &enrich.Batch{Slices: list}, nil) // without a callback nothing fails
+}
+
+// View shows every suspect, in no order; the callback must not change anything.
+func (s *Store) View(fn func(*enrich.Suspect)) {
+	var v enrich.Suspect
+	for n := range s.suspects.len() {
+		if s.suspects.at(n).flags&flagUsed != 0 {
+			s.view(n, &v)
+			fn(&v)
+		}
+	}
+}
+
+// view makes v a view of a suspect.
+func (s *Store) view(n uint32, v *enrich.Suspect) {
 	row := s.suspects.at(n)
-	v := enrich.Suspect{Pair: row.key.pair(), Marked: row.flags&flagMarked != 0, Segments: s.view[:0]}
+	v.Pair, v.Marked, v.Segments = row.key.pair(), row.flags&flagMarked != 0, v.Segments[:0]
 	for i := row.head; i != none; {
 		seg := s.segments.at(i)
 		v.Segments = append(v.Segments, enrich.Segment{
@@ -212,7 +228,14 @@ func (s *Store) show(n uint32, fn func(*enrich.Suspect)) {
 		})
 		i = seg.next
 	}
-	s.view = v.Segments
+}
+
+// show calls fn with a view of a suspect and takes over what it changed.
+func (s *Store) show(n uint32, fn func(*enrich.Suspect)) {
+	row := s.suspects.at(n)
+	v := enrich.Suspect{Segments: s.segs}
+	s.view(n, &v)
+	s.segs = v.Segments
 	fn(&v)
 	row.flags &^= flagMarked
 	if v.Marked {

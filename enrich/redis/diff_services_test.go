@@ -311,11 +311,13 @@ func applyHalf(t *testing.T, s *Store, shards int, b *enrich.Batch) {
 	if p == nil {
 		return
 	}
-	one := []*enrich.Batch{b}
-	if err := s.gather(t.Context(), one, incs); err != nil {
+	g := newGathered(s.cfg)
+	s.gather(g, []*enrich.Batch{b}, incs)
+	if err := s.renewed(t.Context(), g, incs); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.send(t.Context(), one, []*partition{p}, incs, shards, func(int, redis.Cmder) error { return nil }); err != nil {
+	g.calls = g.calls[:shards]
+	if err := s.send(t.Context(), g, []*partition{p}, func(int, redis.Cmder) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 }

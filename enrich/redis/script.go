@@ -52,9 +52,9 @@ var scripts = []*redis.Script{
 	lockScript,
 }
 
-// inFlight is how many commands of many are sent at a time: while Redis works on some the answers to those before are
-// taken in.
-const inFlight = 16
+// Of many commands inFlight are sent at a time, and flights are under way together: while Redis works on some the answers
+// to those before are taken in, and the next are there already.
+const inFlight, flights = 16, 2
 
 // run sends n commands in pipelines and hands over their answers, until each has one. What fails on the way (a server
 // that is away, fails over, or does not know the scripts) is sent again, so a command has to bear repetition. It gives
@@ -103,17 +103,27 @@ func (s *Store) run(ctx context.Context, n int, queue func(p redis.Pipeliner, i 
 			}
 			return nil
 		}
-		var before []int
-		for rest := pending; len(rest) > 0 || len(before) > 0; {
-			now := rest[:min(len(rest), inFlight)]
-			rest = rest[len(now):]
-			sent := send(now)
-			err := take(before)
-			<-sent
-			if err != nil {
-				return err
+		type flight struct {
+			list []int
+			sent <-chan struct{}
+		}
+		var away []flight
+		var failing error
+		for rest := pending; len(rest) > 0 && failing == nil || len(away) > 0; {
+			if len(rest) > 0 && failing == nil && len(away) < flights {
+				now := rest[:min(len(rest), inFlight)]
+				rest = rest[len(now):]
+				away = append(away, flight{now, send(now)})
+				continue
 			}
-			before = now
+			<-away[0].sent
+			if failing == nil {
+				failing = take(away[0].list)
+			}
+			away = away[1:]
+		}
+		if failing != nil {
+			return failing
 		}
 		pending = again
 		if len(pending) == 0 {

@@ -925,8 +925,8 @@ func TestMemoryPerSuspect(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for c := range s.calls {
-					if rest := s.calls[c].answer; len(rest) > 2 {
+				for _, c := range s.ahead[s.turn%len(s.ahead)].calls {
+					if rest := c.answer; len(rest) > 2 {
 						longest = max(longest, int(rest[0])<<8|int(rest[1]))
 					}
 				}

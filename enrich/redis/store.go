@@ -2,11 +2,8 @@ package redis
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,7 +80,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Store is the shared suspect store. Its methods are called by one goroutine, but for Claim.
+// Store is the shared suspect store. Its methods are called by one goroutine, but for Claim and Gather.
 type Store struct {
 	cfg    Config
 	client redis.UniversalClient
@@ -97,20 +94,19 @@ type Store struct {
 
 	shards  []shard
 	version uint64 // of the confirmed verdicts
-	scratch *memory.Store
-	calls   []call
-	segs    []segment
-	view    []enrich.Segment
-	before  []flags
+	// ahead are two, so that one can be gathered while another is applied; turn counts them.
+	ahead  [2]*gathered
+	turn   int
+	segs   []segment
+	view   []enrich.Segment
+	before []flags
 
+	sensorsMu   sync.Mutex // of the first three, which Gather reads
 	sensors     map[string]uint32
-	sensorNames map[uint32]string
 	sensorsFull bool
+	sensorsTurn uint64 // counts how often they were numbered anew
+	sensorNames map[uint32]string
 	sensorsID   string
-	lastSensor  struct {
-		name   string
-		number uint32
-	}
 
 	marks   map[minecanary.Pair]*mark
 	decided []decision
@@ -153,15 +149,6 @@ type shard struct {
 	verdicts          map[minecanary.Endpoint]verdict
 }
 
-// call is one batch's part of a shard.
-type call struct {
-	keys    []string
-	blob    []byte
-	pairs   []minecanary.Pair
-	minLast int64
-	answer  string
-}
-
 type flags struct {
 	reports, told uint8
 	closed        bool
@@ -201,8 +188,8 @@ func New(client redis.UniversalClient, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg: cfg, client: client, name: random(8), report: max(1, cfg.Report.Microseconds()),
-		parts: map[string]*partition{}, inc: make([]string, cfg.Shards), shards: make([]shard, cfg.Shards), calls: make([]call, cfg.Shards),
-		scratch: memory.New(memory.Config{Max: math.MaxInt32, Clients: memory.Unbounded, Segments: cfg.Segments, Report: cfg.Report, Inactive: cfg.Inactive}),
+		parts: map[string]*partition{}, inc: make([]string, cfg.Shards), shards: make([]shard, cfg.Shards),
+		ahead:   [2]*gathered{newGathered(cfg), newGathered(cfg)},
 		sensors: map[string]uint32{"": 0}, sensorNames: map[uint32]string{0: ""},
 		marks:     map[minecanary.Pair]*mark{},
 		beatEvery: beatEvery, duty: dutyLease, idleLease: idleLease, dropSample: dropSample,
@@ -326,66 +313,23 @@ func (s *Store) stop(name string, token uint64) bool {
 	return true
 }
 
-// Apply implements enrich.Store. It goes on trying while Redis is away.
-func (s *Store) Apply(ctx context.Context, b *enrich.Batch, touched func(*enrich.Suspect)) (bool, error) {
-	out, err := s.ApplyAll(ctx, []*enrich.Batch{b}, touched)
-	if err == nil && out[0] == enrich.Stale {
-		err = enrich.ErrRestart
-	}
-	return out[0] == enrich.Applied, err
-}
-
-// ApplyAll implements enrich.Joiner: what the batches have in common goes to Redis once.
-func (s *Store) ApplyAll(ctx context.Context, batches []*enrich.Batch, touched func(*enrich.Suspect)) ([]enrich.Outcome, error) {
-	out := make([]enrich.Outcome, len(batches))
-	var list []*enrich.Batch
-	var places []int
-	for i, b := range batches {
-		if p, _ := s.started(b.Partition, b.Token); p == nil {
-			out[i] = enrich.Stale
-			continue
-		}
-		list, places = append(list, b), append(places, i)
-	}
-	if len(list) > 1 {
-		outcome, one, err := s.together(ctx, list, touched)
-		if err != nil || one {
-			for _, i := range places {
-				out[i] = outcome
-			}
-			return out, err
-		}
-	}
-	// Alone, each tells what is the matter with it; what was added together in some shards is told as such.
-	for k, b := range list {
-		outcome, one, err := s.together(ctx, []*enrich.Batch{b}, touched)
-		if err != nil {
-			return out, err
-		}
-		if out[places[k]] = outcome; !one {
-			s.stop(b.Partition, b.Token)
-			out[places[k]] = enrich.Stale
-		}
-	}
-	return out, nil
-}
-
 // together applies batches of different partitions with one call per shard. one tells that all shards took or had them all.
-func (s *Store) together(ctx context.Context, batches []*enrich.Batch, touched func(*enrich.Suspect)) (outcome enrich.Outcome, one bool, err error) {
+func (s *Store) together(ctx context.Context, g *gathered, touched func(*enrich.Suspect)) (outcome enrich.Outcome, one bool, err error) {
 	var incs []string
+	batches := g.batches
 	parts := make([]*partition, len(batches))
 	for i, b := range batches {
 		if parts[i], incs = s.started(b.Partition, b.Token); parts[i] == nil {
 			return enrich.Stale, false, nil
 		}
 	}
-	if err := s.gather(ctx, batches, incs); err != nil {
+	if err := s.renewed(ctx, g, incs); err != nil {
 		return 0, false, err
 	}
 	outcome, one = enrich.Repeated, true
 	var stale []int
 	var why []string
-	err = s.send(ctx, batches, parts, incs, len(s.calls), func(i int, cmd redis.Cmder) error {
+	err = s.send(ctx, g, parts, func(i int, cmd redis.Cmder) error {
 		a, err := cmd.(*redis.Cmd).Slice()
 		if err != nil {
 			return fmt.Errorf("redis: %w", err)
@@ -407,11 +351,11 @@ func (s *Store) together(ctx context.Context, batches []*enrich.Batch, touched f
 		sh.decided = max(sh.decided, enrich.Window(decided))
 		sh.suspects, _ = a[3].(int64)
 		sh.overflow, _ = a[4].(int64)
-		s.calls[i].answer, _ = a[5].(string)
+		g.calls[i].answer, _ = a[5].(string)
 		if touched == nil || version != sh.version {
 			return nil // shown when its verdicts are known
 		}
-		return s.showCall(ctx, i, touched)
+		return s.showCall(ctx, i, &g.calls[i], touched)
 	})
 	if err != nil || !one {
 		if err == nil && len(batches) == 1 && s.cfg.OnError != nil {
@@ -430,7 +374,7 @@ func (s *Store) together(ctx context.Context, batches []*enrich.Batch, touched f
 	}
 	if touched != nil {
 		for _, i := range stale {
-			if err := s.showCall(ctx, i, touched); err != nil {
+			if err := s.showCall(ctx, i, &g.calls[i], touched); err != nil {
 				return outcome, true, err
 			}
 		}
@@ -438,18 +382,18 @@ func (s *Store) together(ctx context.Context, batches []*enrich.Batch, touched f
 	return outcome, true, s.bound(ctx)
 }
 
-// send makes the calls of the first n shards.
-func (s *Store) send(ctx context.Context, batches []*enrich.Batch, parts []*partition, incs []string, n int, answer func(int, redis.Cmder) error) error {
-	head := []any{"", len(batches)}
-	for _, b := range batches {
+// send makes the calls of all shards.
+func (s *Store) send(ctx context.Context, g *gathered, parts []*partition, answer func(int, redis.Cmder) error) error {
+	head := []any{"", len(g.batches)}
+	for _, b := range g.batches {
 		head = append(head, field(b.Partition), int64(0), b.From.Offset, b.Next.Offset, b.Newest)
 	}
 	rest := len(head)
 	head = append(head, int64(0), s.report, s.cfg.Inactive.Microseconds(), s.cfg.Clients, s.cfg.Segments, int64(keyLife.Seconds()), "")
-	return s.run(ctx, n, func(pipe redis.Pipeliner, i int) redis.Cmder {
-		c := &s.calls[i]
+	return s.run(ctx, len(g.calls), func(pipe redis.Pipeliner, i int) redis.Cmder {
+		c := &g.calls[i]
 		args := slices.Clone(head)
-		args[0], args[rest], args[rest+6] = incs[i], c.minLast, c.blob
+		args[0], args[rest], args[rest+6] = g.incs[i], c.minLast, c.blob
 		for k, p := range parts {
 			args[2+5*k+1] = p.epochs[i]
 		}
@@ -457,55 +401,8 @@ func (s *Store) send(ctx context.Context, batches []*enrich.Batch, parts []*part
 	}, answer)
 }
 
-// gather adds up the slices of batches per suspect and lays out the calls.
-func (s *Store) gather(ctx context.Context, batches []*enrich.Batch, incs []string) error {
-	s.scratch.Reset()
-	for _, b := range batches {
-		if _, err := s.scratch.Apply(ctx, &enrich.Batch{Slices: b.Slices}, nil); err != nil {
-			return err
-		}
-	}
-	for i := range s.calls {
-		c := &s.calls[i]
-		c.keys = append(c.keys[:0], s.key(i, "m"), s.key(i, "v"))
-		c.blob, c.pairs, c.minLast, c.answer = c.blob[:0], c.pairs[:0], math.MaxInt64>>10, ""
-	}
-	key := []byte(s.cfg.Prefix + "{00}e000000")
-	base := len(key)
-	tag := len(s.cfg.Prefix) + 1
-	const hex = "0123456789abcdef"
-	var failed error
-	err := s.scratch.Each(ctx, nil, func(v *enrich.Suspect) bool {
-		key = appendEndpoint(key[:base], v.Server)
-		i := shardOf(key[base:], s.cfg.Shards)
-		key[tag], key[tag+1] = hex[i>>4], hex[i&15]
-		copy(key[base-6:base], incs[i])
-		c := &s.calls[i]
-		c.keys = append(c.keys, string(key))
-		c.pairs = append(c.pairs, v.Pair)
-		at := len(c.blob)
-		c.blob = append(c.blob, 0)
-		c.blob = appendAddr(c.blob, v.Client)
-		c.blob[at] = byte(len(c.blob) - at - 1)
-		at = len(c.blob)
-		c.blob = append(c.blob, 0, 0)
-		for k := range v.Segments {
-			seg := &v.Segments[k]
-			c.minLast = min(c.minLast, seg.Aggregate.Last)
-			sensor, err := s.sensor(ctx, seg.Sensor)
-			failed = errors.Join(failed, err)
-			one := segment{aggregate: seg.Aggregate, port: seg.ClientPort, sensor: sensor, uid: seg.UID}
-			c.blob = one.append(c.blob)
-		}
-		binary.BigEndian.PutUint16(c.blob[at:], uint16(len(c.blob)-at-2))
-		return true
-	})
-	return errors.Join(err, failed)
-}
-
 // showCall shows the suspects of one shard as the script left them.
-func (s *Store) showCall(ctx context.Context, i int, touched func(*enrich.Suspect)) error {
-	c := &s.calls[i]
+func (s *Store) showCall(ctx context.Context, i int, c *call, touched func(*enrich.Suspect)) error {
 	rest := c.answer
 	for _, pair := range c.pairs {
 		if len(rest) < 2 {
@@ -846,47 +743,55 @@ func (s *Store) Stats() enrich.StoreStats {
 	return out
 }
 
-// sensor gives a sensor's number, 0 for "".
+// sensor gives a sensor's number, 0 for "" and for one too many.
 func (s *Store) sensor(ctx context.Context, name string) (uint32, error) {
 	return s.sensorFrom(ctx, name, sensorNumber(name))
 }
 
+// knownSensor gives a sensor's number if it is known; it may be called by another goroutine.
+func (s *Store) knownSensor(name string) (n uint32, known bool) {
+	s.sensorsMu.Lock()
+	defer s.sensorsMu.Unlock()
+	n, known = s.sensors[name]
+	return n, known || s.sensorsFull
+}
+
 // sensorFrom is sensor with the number that the search for a free one begins at.
 func (s *Store) sensorFrom(ctx context.Context, name string, first uint32) (uint32, error) {
-	if name == s.lastSensor.name {
-		return s.lastSensor.number, nil
+	n, known := s.knownSensor(name)
+	if known {
+		return n, nil
 	}
-	n, ok := s.sensors[name]
-	if !ok && !s.sensorsFull {
-		err := s.run(ctx, 1, func(p redis.Pipeliner, _ int) redis.Cmder {
-			return sensorScript.EvalSha(ctx, p, []string{s.key(-1, "sensors")}, name, first, MaxSensors, random(4))
-		}, func(_ int, cmd redis.Cmder) error {
-			v, err := cmd.(*redis.Cmd).Uint64()
-			n = uint32(v)
-			return err
-		})
-		if err != nil {
-			return 0, err
-		}
-		if n == 0 {
-			s.sensorsFull = true // nobody else gets a number
-			return 0, nil
-		}
-		s.sensors[name], s.sensorNames[n] = n, name
+	err := s.run(ctx, 1, func(p redis.Pipeliner, _ int) redis.Cmder {
+		return sensorScript.EvalSha(ctx, p, []string{s.key(-1, "sensors")}, name, first, MaxSensors, random(4))
+	}, func(_ int, cmd redis.Cmder) error {
+		v, err := cmd.(*redis.Cmd).Uint64()
+		n = uint32(v)
+		return err
+	})
+	if err != nil {
+		return 0, err
 	}
-	s.lastSensor.name, s.lastSensor.number = name, n
+	s.sensorsMu.Lock()
+	defer s.sensorsMu.Unlock()
+	if n == 0 {
+		s.sensorsFull = true // nobody else gets a number
+		return 0, nil
+	}
+	s.sensors[name], s.sensorNames[n] = n, name
 	return n, nil
 }
 
 // nameSensors gives the sensors that this process knows their numbers again, the same if nobody else has got them.
 func (s *Store) nameSensors(ctx context.Context) error {
-	known := maps.Clone(s.sensors)
-	delete(known, "")
-	clear(s.sensors)
 	clear(s.sensorNames)
-	s.sensors[""], s.sensorNames[0] = 0, ""
-	s.lastSensor.name, s.lastSensor.number = "", 0
-	s.sensorsFull = false
+	s.sensorNames[0] = ""
+	s.sensorsMu.Lock()
+	known := s.sensors
+	delete(known, "")
+	s.sensors, s.sensorsFull = map[string]uint32{"": 0}, false
+	s.sensorsTurn++
+	s.sensorsMu.Unlock()
 	for name, n := range known {
 		if _, err := s.sensorFrom(ctx, name, n); err != nil {
 			return err
@@ -912,6 +817,8 @@ func (s *Store) sensorName(ctx context.Context, n uint32) (string, error) {
 	err := s.run(ctx, 1, func(p redis.Pipeliner, _ int) redis.Cmder {
 		return p.HGetAll(ctx, s.key(-1, "sensors"))
 	}, func(_ int, cmd redis.Cmder) error {
+		s.sensorsMu.Lock()
+		defer s.sensorsMu.Unlock()
 		for number, name := range cmd.(*redis.MapStringStringCmd).Val() {
 			if v, err := strconv.ParseUint(number, 10, 16); err == nil && v > 0 {
 				s.sensors[name], s.sensorNames[uint32(v)] = uint32(v), name

@@ -1,0 +1,177 @@
+package redis
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"slices"
+
+	"github.com/minecanary/minecanary"
+	"github.com/minecanary/minecanary/enrich"
+	"github.com/minecanary/minecanary/enrich/memory"
+)
+
+// gathered is what some batches of different partitions add to the shards.
+type gathered struct {
+	batches []*enrich.Batch
+	scratch *memory.Store
+	calls   []call // one for each shard
+	// incs are the incarnations that the keys name, and sensors the turn of the sensors' numbers in the segments; whole
+	// tells that all sensors had one.
+	incs    []string
+	sensors uint64
+	whole   bool
+}
+
+// call is what is added to one shard.
+type call struct {
+	keys    []string
+	blob    []byte
+	pairs   []minecanary.Pair
+	minLast int64
+	answer  string
+}
+
+func newGathered(cfg Config) *gathered {
+	return &gathered{
+		calls: make([]call, cfg.Shards),
+		scratch: memory.New(memory.Config{
+			Max: math.MaxInt32, Clients: memory.Unbounded, Segments: cfg.Segments, Report: cfg.Report, Inactive: cfg.Inactive,
+		}),
+	}
+}
+
+// Apply implements enrich.Store. It goes on trying while Redis is away.
+func (s *Store) Apply(ctx context.Context, b *enrich.Batch, touched func(*enrich.Suspect)) (bool, error) {
+	out, err := s.Gather([]*enrich.Batch{b})(ctx, touched)
+	if err == nil && out[0] == enrich.Stale {
+		err = enrich.ErrRestart
+	}
+	return out[0] == enrich.Applied, err
+}
+
+// Gather implements enrich.Joiner: what the batches have in common goes to Redis once.
+func (s *Store) Gather(batches []*enrich.Batch) func(context.Context, func(*enrich.Suspect)) ([]enrich.Outcome, error) {
+	s.turn++
+	g := s.ahead[s.turn%len(s.ahead)]
+	s.mu.Lock()
+	incs := slices.Clone(s.inc)
+	s.mu.Unlock()
+	s.gather(g, batches, incs)
+	return func(ctx context.Context, touched func(*enrich.Suspect)) ([]enrich.Outcome, error) {
+		return s.applyAll(ctx, g, touched)
+	}
+}
+
+// applyAll applies what was gathered.
+func (s *Store) applyAll(ctx context.Context, g *gathered, touched func(*enrich.Suspect)) ([]enrich.Outcome, error) {
+	batches := g.batches
+	out := make([]enrich.Outcome, len(batches))
+	var list []*enrich.Batch
+	var places []int
+	for i, b := range batches {
+		if p, _ := s.started(b.Partition, b.Token); p == nil {
+			out[i] = enrich.Stale
+			continue
+		}
+		list, places = append(list, b), append(places, i)
+	}
+	if len(list) < len(batches) {
+		s.gather(g, list, g.incs)
+	}
+	if len(list) > 1 {
+		outcome, one, err := s.together(ctx, g, touched)
+		if err != nil || one {
+			for _, i := range places {
+				out[i] = outcome
+			}
+			return out, err
+		}
+	}
+	// Alone, each tells what is the matter with it; what was added together in some shards is told as such.
+	for k, b := range list {
+		if len(list) > 1 {
+			s.gather(g, []*enrich.Batch{b}, g.incs)
+		}
+		outcome, one, err := s.together(ctx, g, touched)
+		if err != nil {
+			return out, err
+		}
+		if out[places[k]] = outcome; !one {
+			s.stop(b.Partition, b.Token)
+			out[places[k]] = enrich.Stale
+		}
+	}
+	return out, nil
+}
+
+// gather adds up the slices of batches per suspect and lays out the calls. It asks nobody: what it does not know it
+// leaves for renewed.
+func (s *Store) gather(g *gathered, batches []*enrich.Batch, incs []string) {
+	g.batches, g.incs, g.whole = batches, incs, true
+	s.sensorsMu.Lock()
+	g.sensors = s.sensorsTurn
+	s.sensorsMu.Unlock()
+	g.scratch.Reset()
+	for _, b := range batches {
+		g.scratch.Add(b.Slices)
+	}
+	for i := range g.calls {
+		c := &g.calls[i]
+		c.keys = append(c.keys[:0], s.key(i, "m"), s.key(i, "v"))
+		c.blob, c.pairs, c.minLast, c.answer = c.blob[:0], c.pairs[:0], math.MaxInt64>>10, ""
+	}
+	key := []byte(s.cfg.Prefix + "{00}e000000")
+	base := len(key)
+	tag := len(s.cfg.Prefix) + 1
+	const hex = "0123456789abcdef"
+	var sensor string
+	var number uint32
+	g.scratch.View(func(v *enrich.Suspect) {
+		key = appendEndpoint(key[:base], v.Server)
+		i := shardOf(key[base:], s.cfg.Shards)
+		key[tag], key[tag+1] = hex[i>>4], hex[i&15]
+		copy(key[base-6:base], incs[i])
+		c := &g.calls[i]
+		c.keys = append(c.keys, string(key))
+		c.pairs = append(c.pairs, v.Pair)
+		at := len(c.blob)
+		c.blob = append(c.blob, 0)
+		c.blob = appendAddr(c.blob, v.Client)
+		c.blob[at] = byte(len(c.blob) - at - 1)
+		at = len(c.blob)
+		c.blob = append(c.blob, 0, 0)
+		for k := range v.Segments {
+			seg := &v.Segments[k]
+			c.minLast = min(c.minLast, seg.Aggregate.Last)
+			if seg.Sensor != sensor {
+				var known bool
+				number, known = s.knownSensor(seg.Sensor)
+				sensor, g.whole = seg.Sensor, g.whole && known
+			}
+			one := segment{aggregate: seg.Aggregate, port: seg.ClientPort, sensor: number, uid: seg.UID}
+			c.blob = one.append(c.blob)
+		}
+		binary.BigEndian.PutUint16(c.blob[at:], uint16(len(c.blob)-at-2))
+	})
+}
+
+// renewed gathers once more what was gathered before something was known that matters: which incarnation of the shards
+// is the present one, and what the sensors' numbers are.
+func (s *Store) renewed(ctx context.Context, g *gathered, incs []string) error {
+	if g.whole && g.sensors == s.sensorsTurn && slices.Equal(g.incs, incs) {
+		return nil
+	}
+	for _, b := range g.batches {
+		for i := range b.Slices {
+			if i > 0 && b.Slices[i].Sensor == b.Slices[i-1].Sensor {
+				continue
+			}
+			if _, err := s.sensor(ctx, b.Slices[i].Sensor); err != nil {
+				return err
+			}
+		}
+	}
+	s.gather(g, g.batches, incs)
+	return nil
+}
