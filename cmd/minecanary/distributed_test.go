@@ -509,7 +509,7 @@ type report struct {
 func (s *site) testOutputs(t *testing.T) {
 	var pools []string
 	for i := range 4 {
-		p, err := spar.Start(context.Background(), spar.Options{Addr: fmt.Sprintf("127.20.3.%d:0", 10+i), Dialect: spar.Pools()[i]})
+		p, err := spar.Start(context.Background(), spar.Options{Addr: fmt.Sprintf("127.20.3.%d:0", 10+i), Dialect: sparring[i]})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -925,9 +925,11 @@ func (s *site) testPoison(t *testing.T) {
 	t.Logf("%d messages, %d of them poison of %d kinds, %d with dead letters; up to %d MiB of memory", len(values), len(put), len(kinds), len(want), memory>>20)
 }
 
-// testThroughput compares the same records with and without 1 % of poison among them.
+// testThroughput compares what a bad message costs with what a good record costs, in processor time of the process and of
+// Redis: that is what bounds the throughput where they share a machine. It takes topics of nothing else: what 1 % of
+// poison takes is the hundredth part of that, and far below what runs differ by.
 func (s *site) testThroughput(t *testing.T) {
-	const records, partitions, rounds = 250_000, 4, 3
+	const records, bad, partitions, rounds = 250_000, 250_000, 4, 3
 	log := filepath.Join(t.TempDir(), "records.json")
 	writeRecords(t, log, records, []string{"127.20.6.1:3333", "127.20.6.2:3333"})
 	lines := readLines(t, log)
@@ -936,49 +938,78 @@ func (s *site) testThroughput(t *testing.T) {
 		clean[i] = []byte(l)
 	}
 	// Poison that holds records adds to the work: it is left out of the comparison, and of the state.
-	kinds := slices.DeleteFunc(poisons(), func(p poison) bool { return p.heavy || len(p.lines) > 0 })
+	kinds := slices.DeleteFunc(poisons(), func(p poison) bool { return p.heavy || p.old || len(p.lines) > 0 })
 	mixed, put := mix(lines, kinds)
-	topics := map[string][][]byte{"rate.clean": clean, "rate.mixed": mixed}
+	poison := make([][]byte, bad)
+	for i := range poison {
+		poison[i] = []byte(kinds[i%len(kinds)].value)
+	}
+	const one, good, none, both = "rate.one", "rate.good", "rate.none", "rate.both"
+	topics := map[string][][]byte{one: clean[:1], good: clean, none: poison, both: mixed}
 	for topic, values := range topics {
 		s.topics(t, partitions, nil, topic)
 		s.send(t, topic, values...)
 	}
-	rate, cost := map[string]float64{}, map[string]time.Duration{}
+	cost := map[string]time.Duration{}
 	states := map[string][]string{}
+	run := func(topic, name string) {
+		s.outputs(t, name)
+		p := s.start(t, s.settings(name, []string{topic}, openWindows))
+		before := s.redisCPU(t)
+		p.committed(t, time.Minute, len(topics[topic]))
+		used := p.cpu(t) + s.redisCPU(t) - before
+		if cost[topic] == 0 || used < cost[topic] {
+			cost[topic] = used
+		}
+		p.stop(t)
+		if states[topic] == nil {
+			states[topic] = stateOf(t, s.store(t, name), "", true)
+		}
+		s.flush(t, name)
+	}
+	run(both, both)
 	for round := range rounds {
-		for _, topic := range []string{"rate.clean", "rate.mixed"} {
-			name := fmt.Sprintf("%s%d", topic, round)
-			s.outputs(t, name)
-			n := float64(len(topics[topic]))
-			p := s.start(t, s.settings(name, []string{topic}, openWindows))
-			// From the start of the process until everything is applied and acknowledged: what is only read waits in memory.
-			began := time.Now()
-			p.committed(t, time.Minute, int(n))
-			ended, used := time.Now(), p.cpu(t)
-			// Only good records count: the share of poison is no gain.
-			good := float64(len(lines))
-			rate[topic] = max(rate[topic], good/ended.Sub(began).Seconds())
-			if each := time.Duration(float64(used) / good); cost[topic] == 0 || each < cost[topic] {
-				cost[topic] = each
-			}
-			p.stop(t)
-			if round == 0 {
-				states[topic] = stateOf(t, s.store(t, name), "", true)
-			}
-			s.flush(t, name)
+		for _, topic := range []string{one, good, none} {
+			run(topic, fmt.Sprintf("%s%d", topic, round))
 		}
 	}
-	if diff := gocmp.Diff(states["rate.clean"], states["rate.mixed"]); diff != "" {
-		t.Errorf("state (-clean +mixed):\n%s", head(diff))
+	if diff := gocmp.Diff(states[good], states[both]); diff != "" {
+		t.Errorf("state of %d records (-alone +with %d bad messages among them):\n%s", len(lines), len(put), head(diff))
 	}
-	loss := 1 - rate["rate.mixed"]/rate["rate.clean"]
-	dearer := float64(cost["rate.mixed"])/float64(cost["rate.clean"]) - 1
-	t.Logf("%d records, best of %d: clean %.0f records/s and %s of processor time each; with %d bad messages among them %.0f/s and %s: %.1f %% slower, %.1f %% dearer",
-		len(lines), rounds, rate["rate.clean"], cost["rate.clean"], len(put), rate["rate.mixed"], cost["rate.mixed"], 100*loss, 100*dearer)
-	// The machine is shared, with the services as well: one of the two figures has to be good.
-	if loss > 0.15 && dearer > 0.15 {
-		t.Errorf("1 %% of poison costs %.1f %% of throughput and %.1f %% of processor time", 100*loss, 100*dearer)
+	// What a process takes for its start is no matter of records.
+	each := func(topic string) time.Duration {
+		return max(1, cost[topic]-cost[one]) / time.Duration(len(topics[topic]))
 	}
+	share := float64(each(none)) / float64(each(good))
+	t.Logf("best of %d: a good record takes %s of processor time, a bad message %s: 1 %% of them costs %.2f %% of throughput", rounds, each(good), each(none), share)
+	// 0.8 to 1 on an idle machine; a shared one tells up to a fifth too much.
+	if share > 1.2 {
+		t.Errorf("a bad message costs more than a good record")
+	}
+}
+
+// redisCPU gives the processor time that Redis has used.
+func (s *site) redisCPU(t *testing.T) (used time.Duration) {
+	t.Helper()
+	client, err := redis.Connect(redis.ClientConfig{Mode: redis.Single, Addrs: []string{s.redis}, Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	info, err := client.Info(t.Context(), "cpu").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"used_cpu_sys:", "used_cpu_user:"} {
+		_, after, _ := strings.Cut(info, "\n"+name)
+		text, _, _ := strings.Cut(after, "\r")
+		seconds, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatalf("%s in %q: %v", name, info, err)
+		}
+		used += time.Duration(seconds * float64(time.Second))
+	}
+	return used
 }
 
 // flush forgets the state of a test, so that the next does not share the memory with it.

@@ -21,7 +21,7 @@ const (
 	MaxDocument = 256 << 10
 	MaxError    = 2 << 10
 	// MaxDead is how many letters wait in memory, MaxDeadBytes what they add up to.
-	MaxDead      = 1000
+	MaxDead      = 4000
 	MaxDeadBytes = 8 << 20
 )
 
