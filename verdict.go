@@ -41,15 +41,39 @@ type Evidence struct {
 	Transcript []string `json:"transcript,omitempty"`
 }
 
+// Job is what a pool told of its work, as far as it did. It says which pool stands behind a proxy: both hand out work on
+// the same block with the same marks.
+type Job struct {
+	// Algorithm is the proof of work as the pool names it, "" if it does not.
+	Algorithm string `json:"algorithm,omitempty"`
+	// Height is the block's, 0 if unknown.
+	Height uint64 `json:"height,omitempty"`
+	// Difficulty is what one share takes, in the dialect's own unit; 0 if unknown.
+	Difficulty float64 `json:"difficulty,omitempty"`
+	// PreviousHash is the block before as it stands in the job: hex of at most 64 digits, "" if unknown.
+	PreviousHash string `json:"previous_hash,omitempty"`
+	// Template is the SHA-256 (hex) of what the job says of the block, without what changes from miner to miner; "" if
+	// there is none.
+	Template string `json:"template,omitempty"`
+	// Tag is the printable text in the coinbase, at most 100 bytes: most pools sign there; "" if there is none.
+	Tag string `json:"tag,omitempty"`
+	// Software is what the answer tells of the pool's program, "" if nothing.
+	Software string `json:"software,omitempty"`
+}
+
 // Verdict is what is known of an endpoint, why, and for how long.
 type Verdict struct {
 	Endpoint Endpoint      `json:"endpoint"`
 	Status   VerdictStatus `json:"verdict"`
-	// Dialect is the mining protocol that answered: stratum-v1, cryptonote, ethproxy, zcash; "" if none.
+	// Dialect is the mining protocol that answered: see prober/dialect; "" if none.
 	Dialect string `json:"dialect,omitempty"`
 	// Coin as far as the answer tells it: bitcoin-family, monero, ethereum, zcash; "" if unknown.
 	Coin string `json:"coin,omitempty"`
 	TLS  bool   `json:"tls"`
+	// Proxy tells that it is a proxy of miners, with a pool behind it.
+	Proxy bool `json:"proxy,omitempty"`
+	// Job is what it told of its work.
+	Job Job `json:"job,omitzero"`
 	// Reason is one printable line for people.
 	Reason   string     `json:"reason"`
 	Evidence []Evidence `json:"evidence,omitempty"`

@@ -35,6 +35,7 @@ type probe struct {
 	mode    mode
 	queue   []task // to be asked once the mode is decided
 	again   []task // the last of all: other forms of what was closed upon
+	held    []task // asked only if the server speaks HTTP
 	hello   *task  // the one ClientHello that decides the mode, until it is sent
 	begun   int
 	running map[int]*running
@@ -44,6 +45,8 @@ type probe struct {
 	no      *refusal // of the endpoint's budget
 	failed  error    // of the audit trail
 	unasked bool     // some dialect was not asked
+	lines   bool     // it speaks in lines
+	http    bool     // it speaks HTTP
 }
 
 // running is a connection under way.
@@ -70,6 +73,14 @@ func (p *probe) run(ctx context.Context) {
 	defer p.cancel()
 	for _, d := range p.order {
 		p.queue = append(p.queue, p.task(d))
+	}
+	if len(p.queue) == 0 {
+		p.no = &refusal{reason: "no dialect was named that can be asked"}
+		return
+	}
+	p.hold()
+	if len(p.queue) == 0 {
+		p.queue, p.held = p.held, nil
 	}
 	first := p.queue[0]
 	hello := first
@@ -117,7 +128,12 @@ func (p *probe) task(d dialect.Dialect) task {
 		host = p.ep.Addr.String()
 	}
 	target := dialect.Target{Agent: p.cfg.Agent, Host: host, Port: strconv.Itoa(int(p.ep.Port))}
-	t := task{dialect: d.Name, requests: d.Ask(target)}
+	t := task{dialect: d.Name, http: d.HTTP}
+	if d.Session != nil {
+		t.session = func() dialect.Session { return d.Session(target) }
+		return t
+	}
+	t.requests = d.Ask(target)
 	if d.Again != nil {
 		t.again = d.Again(target)
 	}
@@ -200,16 +216,27 @@ func (p *probe) end(r *running, talk Talk) {
 	}
 	level := talk.Finding.Level
 	switch {
-	case level == dialect.Proof, level == dialect.Negative && !p.strong():
+	case level == dialect.Proof, level == dialect.Negative && !talk.HTTP && !p.strong():
 		p.stop()
 		return
 	case talk.Outcome.unconnected(), talk.Outcome == CutOff:
 		p.stopped, p.unasked = true, true
 		return
-	case r.task.listen && talk.BytesSent == 0 && talk.BytesRead > 0:
+	case talk.Outcome == OverBounds:
+		p.stopped, p.unasked = true, true // no pool says so much; it is not asked for more
+		return
+	case talk.WantsTLS && p.mode != secured:
+		// It said so itself: no ClientHello has to find it out.
+		p.mode, p.hello = secured, nil
+		t := r.task
+		t.tls, t.listen = true, false
+		p.queue = slices.Insert(p.queue, 0, t)
+		return
+	case r.task.listen && talk.BytesSent == 0 && talk.BytesRead > 0 && !talk.HTTP && !talk.Noise:
 		p.stopped, p.unasked = true, true // it spoke first, and in nothing that we know
 		return
 	}
+	p.branch(r.task, talk)
 	if p.mode == undecided && r.task.tls && talk.Outcome == NoHandshake {
 		p.mode = plain
 	}
@@ -219,6 +246,46 @@ func (p *probe) end(r *running, talk Talk) {
 	if r.task.again != nil && !r.heard && (talk.Outcome == Closed || talk.Outcome == Reset) {
 		p.again = append(p.again, task{dialect: r.task.dialect, requests: r.task.again, tls: r.task.tls})
 	}
+}
+
+// hold takes the dialects over HTTP out of the queue until the server speaks it, unless it stands where HTTP is
+// customary or somebody asked for them.
+func (p *probe) hold() {
+	if len(p.opts.Dialects) > 0 || likelyHTTP(p.ep.Port) || p.queue[0].http && p.opts.First != "" {
+		return
+	}
+	p.queue = slices.DeleteFunc(p.queue, func(t task) bool {
+		if t.http {
+			p.held = append(p.held, t)
+		}
+		return t.http
+	})
+}
+
+// branch follows what the server has shown itself to speak: who answers HTTP is asked over HTTP alone, and who answers in
+// lines in lines alone. An answer in HTTP to HTTP tells nothing of lines: there are pools that take both on one port. Noise
+// of the length of a Stratum V2 handshake calls for that next.
+func (p *probe) branch(asked task, talk Talk) {
+	switch {
+	case talk.HTTP && !asked.http && !p.http && !p.lines:
+		p.http = true
+		p.queue = append(p.queue, p.held...)
+		p.queue, p.held = slices.DeleteFunc(p.queue, func(t task) bool { return !t.http }), nil
+		p.again = nil
+	case talk.Lines && !p.lines && !p.http:
+		p.lines = true
+		p.queue = slices.DeleteFunc(p.queue, func(t task) bool { return t.session != nil })
+	case talk.Noise:
+		slices.SortStableFunc(p.queue, func(a, b task) int { return rank(b.dialect) - rank(a.dialect) })
+	}
+}
+
+// rank puts Stratum V2 before the others.
+func rank(name string) int {
+	if name == dialect.StratumV2 {
+		return 1
+	}
+	return 0
 }
 
 // stop ends all connections and begins no more.
@@ -277,6 +344,16 @@ func likelyTLS(port uint16) bool {
 	return false
 }
 
+// likelyHTTP tells the ports on which HTTP is customary, those of coin daemons among them (Bitcoin, Namecoin and P2Pool,
+// Ethereum, Monero).
+func likelyHTTP(port uint16) bool {
+	switch port {
+	case 80, 443, 8080, 8443, 8000, 8332, 9332, 8545, 18081, 18332:
+		return true
+	}
+	return false
+}
+
 // firstDialect gives the dialect that is customary on a port, "" if there is none. It only changes the order.
 func firstDialect(port uint16) string {
 	switch port {
@@ -291,12 +368,22 @@ func firstDialect(port uint16) string {
 // order gives the dialects in the order in which they are asked: that of harmlessness, the port's customary one first.
 // After inconclusive probes another one begins each time, because there are servers (p2pool) that shut a stranger out
 // for minutes when the first line is not of their dialect.
-func order(port uint16, tried int) []dialect.Dialect {
+func order(port uint16, opts ProbeOptions) []dialect.Dialect {
 	asked := dialect.Asked()
-	if i := slices.IndexFunc(asked, func(d dialect.Dialect) bool { return d.Name == firstDialect(port) }); i > 0 {
+	if len(opts.Dialects) > 0 {
+		asked = slices.DeleteFunc(asked, func(d dialect.Dialect) bool { return !slices.Contains(opts.Dialects, d.Name) })
+	}
+	begin := opts.First
+	if begin == "" {
+		begin = firstDialect(port)
+	}
+	if i := slices.IndexFunc(asked, func(d dialect.Dialect) bool { return d.Name == begin }); i > 0 {
 		first := asked[i]
 		asked = slices.Insert(slices.Delete(asked, i, i+1), 0, first)
 	}
-	tried %= len(asked)
+	if len(asked) == 0 {
+		return nil
+	}
+	tried := opts.skip % len(asked)
 	return slices.Concat(asked[tried:], asked[:tried])
 }

@@ -184,25 +184,34 @@ func TestControl(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
+	asked := dialect.Asked()
 	tests := []struct {
 		port  uint16
-		tried int
-		want  []string
+		opts  ProbeOptions
+		first string
+		all   int
 	}{
-		{3333, 0, []string{dialect.StratumV1, dialect.CryptoNote, dialect.Ethproxy, dialect.Zcash}},
-		{3333, 1, []string{dialect.CryptoNote, dialect.Ethproxy, dialect.Zcash, dialect.StratumV1}},
-		{3333, 5, []string{dialect.CryptoNote, dialect.Ethproxy, dialect.Zcash, dialect.StratumV1}},
-		{14444, 0, []string{dialect.CryptoNote, dialect.StratumV1, dialect.Ethproxy, dialect.Zcash}},
-		{4444, 0, []string{dialect.Ethproxy, dialect.StratumV1, dialect.CryptoNote, dialect.Zcash}},
+		{3333, ProbeOptions{}, asked[0].Name, len(asked)},
+		{3333, ProbeOptions{skip: 1}, asked[1].Name, len(asked)},
+		{3333, ProbeOptions{skip: len(asked) + 1}, asked[1].Name, len(asked)},
+		{14444, ProbeOptions{}, dialect.CryptoNote, len(asked)},
+		{4444, ProbeOptions{}, dialect.Ethproxy, len(asked)},
+		{14444, ProbeOptions{First: dialect.Ethproxy}, dialect.Ethproxy, len(asked)},
+		{14444, ProbeOptions{First: "nonsense"}, asked[0].Name, len(asked)},
+		{14444, ProbeOptions{Dialects: []string{dialect.Ethproxy, "nonsense"}}, dialect.Ethproxy, 1},
 	}
 	for _, tt := range tests {
-		var got []string
-		for _, d := range order(tt.port, tt.tried) {
-			got = append(got, d.Name)
+		got := map[string]bool{}
+		list := order(tt.port, tt.opts)
+		for _, d := range list {
+			got[d.Name] = true
 		}
-		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("order(%d, %d) (-want +got):\n%s", tt.port, tt.tried, diff)
+		if list[0].Name != tt.first || len(list) != tt.all || len(got) != tt.all {
+			t.Errorf("order(%d, %+v) has %d different of %d and begins with %s, want %s and %d", tt.port, tt.opts, len(got), len(list), list[0].Name, tt.first, tt.all)
 		}
+	}
+	if list := order(1, ProbeOptions{Dialects: []string{"nonsense"}}); list != nil {
+		t.Errorf("order of nothing: %v", list)
 	}
 }
 

@@ -69,6 +69,10 @@ type ProbeOptions struct {
 	Name string
 	// TLS is a hint to try TLS first.
 	TLS bool
+	// Dialects names the dialects to ask, empty for all; those that are none, or only recognised, are passed over.
+	Dialects []string
+	// First is the dialect to ask first, a hint; "" for what is customary on the port.
+	First string
 	// Timeout is how long to wait for an answer, at most MaxConnectionTime; 0 for Config.Timeout.
 	Timeout time.Duration
 	// skip is how many dialects are put off to the end of the order.
@@ -127,7 +131,7 @@ func (p *Prober) Verify(ctx context.Context, q minecanary.Question) (minecanary.
 		return r.Verdict(auditExpiry), err
 	}
 	switch {
-	case r.Status == minecanary.Confirmed || r.Status == minecanary.NotPool:
+	case r.Status == minecanary.Confirmed || r.Status == minecanary.Node || r.Status == minecanary.NotPool:
 		// Nothing depends on whether the purse hears of it: a back-off that stays only delays the next question.
 		_, _ = p.purse.End(context.WithoutCancel(ctx), cost, true)
 		return r.Verdict(p.cfg.Expiry), nil
@@ -159,7 +163,7 @@ func (p *Prober) ask(ctx context.Context, cost Cost, opts ProbeOptions) (Result,
 		opts.Name = ""
 	}
 	a := &probe{
-		Prober: p, ep: ep, cost: cost, opts: opts, cfg: p.cfg, order: order(ep.Port, opts.skip), began: now, started: time.Now(),
+		Prober: p, ep: ep, cost: cost, opts: opts, cfg: p.cfg, order: order(ep.Port, opts), began: now, started: time.Now(),
 	}
 	if opts.Timeout > 0 {
 		a.cfg.Timeout = min(opts.Timeout, MaxConnectionTime)

@@ -113,11 +113,22 @@ func endpoint(ap netip.AddrPort) minecanary.Endpoint {
 // coins are what our pools' answers tell.
 var coins = map[string]string{
 	"stratum-v1": "bitcoin-family", "cryptonote": "monero", "ethproxy": "ethereum-family", "zcash": "zcash",
+	"decred": "decred", "alephium": "alephium", "kadena": "kadena", "ergo": "ergo", "sia": "siacoin", "kawpow": "ravencoin-family",
+	"ethereum-stratum": "ethereum-family", "ethereum-stratum-2": "ethereum-family", "kaspa": "kaspa",
+	"grin": "grin", "beam": "beam", "stratum-v2": "bitcoin-family", "xmrig-proxy": "monero", "p2pool": "monero",
+	"ethereum-getwork": "ethereum-family", "getwork": "bitcoin-family", "getblocktemplate": "bitcoin-family",
+	"websocket": "cryptonote-family", "websocket-raw": "monero",
+}
+
+// late are the pools whose question comes so late that a slow or silent server has used up the time of a probe by then.
+var late = []string{
+	"beam", "ethereum-getwork", "ethereum-stratum-2", "getblocktemplate", "getwork", "grin", "stratum-v2", "websocket", "websocket-raw",
 }
 
 // TestPools asks each pool in each guise with the default times.
 func TestPools(t *testing.T) {
 	t.Parallel()
+	rows := byPool(t)
 	guises := []struct {
 		name string
 		opts spar.Options
@@ -140,6 +151,12 @@ func TestPools(t *testing.T) {
 	}
 	for _, name := range spar.Pools() {
 		for _, guise := range guises {
+			if slices.Contains(late, name) && (guise.opts.Delay > 0 || guise.opts.Foreign == spar.SilentOn || guise.opts.Foreign == spar.Triple) {
+				continue
+			}
+			if name == "websocket-raw" && guise.opts.CheckWallet {
+				continue // a refusal is all that it says then
+			}
 			t.Run(name+"/"+guise.name, func(t *testing.T) {
 				t.Parallel()
 				opts := guise.opts
@@ -147,8 +164,8 @@ func TestPools(t *testing.T) {
 				server := start(t, opts)
 				log := &trail{}
 				got := newProber(t, loopback(), log).Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
-				if got.Status != minecanary.Confirmed || got.Dialect != name {
-					t.Fatalf("got %s %q, want confirmed %q: %s\n%s", got.Status, got.Dialect, name, got.Reason, transcripts(got))
+				if want := rows[name]; got.Status != want.verdict || got.Dialect != want.dialect {
+					t.Fatalf("got %s %q, want %s %q: %s\n%s", got.Status, got.Dialect, want.verdict, want.dialect, got.Reason, transcripts(got))
 				}
 				wantCoin := coins[name]
 				if opts.CheckWallet && name == "cryptonote" {
@@ -191,6 +208,10 @@ func evidence(r prober.Result) string {
 // checkBounds checks what must hold of every probe.
 func checkBounds(t *testing.T, server *spar.Server, r prober.Result, log *trail) {
 	t.Helper()
+	// The same as the server saw it, which may take note of an end a moment later.
+	if seen := server.Seen(); seen.Bytes > prober.MaxSent || seen.Time > prober.MaxConnectionTime+2*time.Second {
+		t.Errorf("the server saw %+v", seen)
+	}
 	if accepted := server.Accepted(); accepted != r.Connections || accepted > prober.MaxConnections {
 		t.Errorf("%d connections accepted, %d told", accepted, r.Connections)
 	}
@@ -252,6 +273,9 @@ var verdicts = map[string]minecanary.VerdictStatus{
 	"electrum": minecanary.NotPool, "json-rpc": minecanary.NotPool, "redis": minecanary.NotPool, "http": minecanary.NotPool,
 	"http2": minecanary.NotPool, "ssh": minecanary.NotPool, "smtp": minecanary.NotPool, "ftp": minecanary.NotPool,
 	"imap": minecanary.NotPool, "pop": minecanary.NotPool,
+	"http-accept-all": minecanary.NotPool, "http-keywords": minecanary.NotPool,
+	"redirect":          minecanary.NotPool,
+	"template-provider": minecanary.Node, "ethereum-node": minecanary.Node,
 }
 
 func wantOther(name string) minecanary.VerdictStatus {
@@ -271,10 +295,12 @@ func TestOthers(t *testing.T) {
 				server := start(t, spar.Options{Dialect: name, TLS: mode})
 				log := &trail{}
 				got := newProber(t, hasty(), log).Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
-				if want := wantOther(name); got.Status != want {
+				// Of those that say more than is read it depends on TLS's own bytes which bound they reach first.
+				endless := slices.Contains([]string{"http-gzip-bomb", "http-headers", "http-chunks"}, name) && got.Status == minecanary.NotPool
+				if want := wantOther(name); got.Status != want && !endless {
 					t.Errorf("got %s %s, want %s: %s\n%s", got.Status, got.Dialect, want, got.Reason, transcripts(got))
 				}
-				if got.Dialect != "" || got.Coin != "" {
+				if (got.Dialect != "" || got.Coin != "") && got.Status != minecanary.Node {
 					t.Errorf("dialect %q, coin %q of no pool", got.Dialect, got.Coin)
 				}
 				if got.Duration > hasty().EndpointTime+time.Second {
@@ -293,6 +319,7 @@ func TestRandom(t *testing.T) {
 	}
 	t.Parallel()
 	const runs, parallel = 1000, 48
+	rows := byPool(t)
 	names := append(spar.Pools(), spar.Pools()...)
 	names = append(append(names, names...), spar.Others()...)
 	seed := rand.Uint64()
@@ -304,7 +331,7 @@ func TestRandom(t *testing.T) {
 	places := make(chan struct{}, parallel)
 	cfg := hasty()
 	cfg.EndpointTime, cfg.Timeout, cfg.Quiet = 10*time.Second, 1200*time.Millisecond, 100*time.Millisecond
-	cfg.Handshake, cfg.Connect = time.Second, 3*time.Second
+	cfg.Handshake, cfg.Connect, cfg.Settle = time.Second, 3*time.Second, time.Second
 	for run := range runs {
 		places <- struct{}{}
 		wg.Go(func() {
@@ -314,7 +341,7 @@ func TestRandom(t *testing.T) {
 			opts := spar.Options{
 				Addr: fmt.Sprintf("127.0.%d.%d:0", run/250, run%250+1), Dialect: name, TLS: spar.TLS(r.IntN(3)),
 				Segments: 1 + r.IntN(6), Delay: time.Duration(r.IntN(100)) * time.Millisecond,
-				Foreign: spar.Foreign(r.IntN(4)), ServerFirst: r.IntN(4) == 0, CheckWallet: r.IntN(4) == 0,
+				Foreign: spar.Foreign(r.IntN(4)), ServerFirst: r.IntN(4) == 0, CheckWallet: r.IntN(4) == 0 && name != "websocket-raw",
 			}
 			server, err := spar.Start(t.Context(), opts)
 			if err != nil {
@@ -330,13 +357,14 @@ func TestRandom(t *testing.T) {
 			got := p.Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{TLS: r.IntN(2) == 0})
 			isPool := slices.Contains(spar.Pools(), name)
 			switch {
-			case isPool && got.Status == minecanary.Confirmed && got.Dialect == name:
+			case isPool && got.Status == rows[name].verdict && got.Dialect == rows[name].dialect:
 				confirmed.Add(1)
-			case isPool && got.Status == minecanary.Inconclusive:
+			// Until KawPow's job comes it looks like ZIP 301's.
+			case isPool && got.Status == minecanary.Inconclusive, name == "kawpow" && got.Dialect == dialect.Zcash && got.Coin == "":
 				mu.Lock()
 				missed = append(missed, opts)
 				mu.Unlock()
-			case !isPool && (got.Status == wantOther(name) || got.Status == minecanary.Inconclusive):
+			case !isPool && (got.Status == wantOther(name) || got.Status == minecanary.Inconclusive || strings.HasPrefix(name, "http-") && got.Status == minecanary.NotPool):
 				others.Add(1)
 			default:
 				t.Errorf("wrong: %+v is %s %s: %s\n%s", opts, got.Status, got.Dialect, got.Reason, transcripts(got))
@@ -361,7 +389,7 @@ func TestRandom(t *testing.T) {
 				return
 			}
 			got := p.Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
-			if got.Status != minecanary.Confirmed || got.Dialect != opts.Dialect {
+			if want := rows[opts.Dialect]; got.Status != want.verdict || got.Dialect != want.dialect {
 				t.Errorf("missed again: %+v: %s\n%s", opts, got.Reason, transcripts(got))
 			}
 		})
@@ -373,6 +401,7 @@ func TestRandom(t *testing.T) {
 func TestAtOnce(t *testing.T) {
 	t.Parallel()
 	const endpoints = 64
+	rows := byPool(t)
 	p := newProber(t, hasty(), &trail{})
 	var wg sync.WaitGroup
 	began := time.Now()
@@ -381,7 +410,7 @@ func TestAtOnce(t *testing.T) {
 		server := start(t, spar.Options{Addr: fmt.Sprintf("127.1.0.%d:0", i+1), Dialect: name, Delay: 300 * time.Millisecond, Foreign: spar.CloseOn})
 		wg.Go(func() {
 			got := p.Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
-			if got.Status != minecanary.Confirmed || got.Dialect != name {
+			if want := rows[name]; got.Status != want.verdict || got.Dialect != want.dialect {
 				t.Errorf("%s: %s %s: %s", name, got.Status, got.Dialect, got.Reason)
 			}
 		})

@@ -17,12 +17,15 @@ const maxSummary = 512
 // Result is what a probe found.
 type Result struct {
 	Endpoint minecanary.Endpoint
-	// Status is confirmed, not-pool, inconclusive or blocked.
+	// Status is confirmed, node, not-pool, inconclusive or blocked.
 	Status minecanary.VerdictStatus
 	// Dialect and Coin are those of the proof; "" if there is none, or if it does not tell the coin.
 	Dialect, Coin string
 	// TLS tells that the proof came over TLS, or else that the server speaks it.
 	TLS bool
+	// Proxy tells that it is a proxy of miners, Job what it told of its work.
+	Proxy bool
+	Job   minecanary.Job
 	// Evidence holds the proof, or for an inconclusive probe each connection, and the certificate.
 	Evidence []minecanary.Evidence
 	// Reason is one printable line of at most 512 bytes.
@@ -42,7 +45,8 @@ type Result struct {
 // Verdict gives the result as a verdict that holds for the given time.
 func (r Result) Verdict(expiry time.Duration) minecanary.Verdict {
 	v := minecanary.Verdict{
-		Endpoint: r.Endpoint, Status: r.Status, Dialect: r.Dialect, Coin: r.Coin, TLS: r.TLS, Reason: r.Reason,
+		Endpoint: r.Endpoint, Status: r.Status, Dialect: r.Dialect, Coin: r.Coin, TLS: r.TLS, Proxy: r.Proxy,
+		Job: r.Job, Reason: r.Reason,
 		Evidence: r.Evidence, At: r.At, Expires: r.At.Add(expiry),
 	}
 	if r.Status == minecanary.Confirmed {
@@ -63,12 +67,14 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		Dialect     string                   `json:"dialect"`
 		Coin        string                   `json:"coin"`
 		TLS         bool                     `json:"tls"`
+		Proxy       bool                     `json:"proxy,omitempty"`
+		Job         minecanary.Job           `json:"job,omitzero"`
 		Evidence    []minecanary.Evidence    `json:"evidence"`
 		Reason      string                   `json:"reason"`
 		Connections int                      `json:"connections"`
 		BytesRead   int64                    `json:"bytes_read"`
 		DurationMS  int64                    `json:"duration_ms"`
-	}{r.Endpoint, r.Status, r.Dialect, r.Coin, r.TLS, evidence, r.Reason, r.Connections, r.BytesRead, r.Duration.Milliseconds()})
+	}{r.Endpoint, r.Status, r.Dialect, r.Coin, r.TLS, r.Proxy, r.Job, evidence, r.Reason, r.Connections, r.BytesRead, r.Duration.Milliseconds()})
 }
 
 // blocked is the result of a probe that was refused before anything was sent.
@@ -101,10 +107,12 @@ func (p *probe) result() Result {
 	r.Talks = p.talks
 	var best *Talk
 	foreign := len(p.talks) > 0 && !p.unasked
+	switching := false
 	for i := range p.talks {
 		t := &p.talks[i]
 		r.BytesRead += t.BytesRead
 		r.BytesSent += t.BytesSent
+		switching = switching || t.Switching
 		if best == nil || t.Finding.Level > best.Finding.Level {
 			best = t
 		}
@@ -120,12 +128,19 @@ func (p *probe) result() Result {
 		r.Status, r.Reason, r.Until = minecanary.Blocked, p.no.reason, p.no.until
 	case best.Outcome == Guarded:
 		r.Status, r.Reason = minecanary.Blocked, "the guard refused the address when it was dialled"
+	case best.Outcome == NoProxy:
+		r.Status, r.Reason = minecanary.Blocked, "the SOCKS5 proxy cannot be used"
 	case best.Finding.Level == dialect.Proof:
 		r.Status, r.Dialect, r.Coin, r.TLS = minecanary.Confirmed, best.Finding.Dialect, best.Finding.Coin, best.TLS
-		r.Reason = best.Finding.Summary
+		if best.Finding.Node {
+			r.Status = minecanary.Node
+		}
+		r.Proxy, r.Job, r.Reason = best.Finding.Proxy, best.Finding.Job, best.Finding.Summary
+	case best.Finding.Level == dialect.Strong && best.Finding.Node:
+		r.Reason = "answers as a coin's daemon, without work: " + best.Finding.Summary
 	case best.Finding.Level == dialect.Strong:
 		r.Reason = "answers as a pool, without a job or subscription: " + best.Finding.Summary
-	case best.Finding.Level == dialect.Negative:
+	case best.Finding.Level == dialect.Negative && (!best.HTTP || !p.unasked && !switching):
 		r.Status, r.TLS = minecanary.NotPool, best.TLS
 		r.Reason = best.Finding.Summary
 	case best.Finding.Level == dialect.Foreign && foreign:
@@ -169,7 +184,7 @@ func (p *probe) evidence(status minecanary.VerdictStatus, best *Talk) []minecana
 		if t.Certificate != "" && (certificate == "" || t == best) {
 			certificate = t.Certificate
 		}
-		decided := status == minecanary.Confirmed || status == minecanary.NotPool && best.Finding.Level == dialect.Negative
+		decided := status == minecanary.Confirmed || status == minecanary.Node || status == minecanary.NotPool && best.Finding.Level == dialect.Negative
 		if decided && t != best {
 			continue
 		}

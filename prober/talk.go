@@ -1,6 +1,7 @@
 package prober
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/minecanary/minecanary/prober/dialect"
 )
@@ -34,12 +36,13 @@ const (
 	OverBounds     Outcome = "over-bounds"      // more bytes, or a longer line, than are read
 	CutOff         Outcome = "cut-off"          // we ended it: the time was over or the question answered
 	Guarded        Outcome = "guarded"          // the guard refused the address in the last moment; no packet was sent
+	NoProxy        Outcome = "no-proxy"         // the SOCKS5 proxy cannot be used; nothing was sent to the endpoint
 	Failed         Outcome = "failed"           // another error of the network
 )
 
 // unconnected tells that no connection came about.
 func (o Outcome) unconnected() bool {
-	return o == Refused || o == Unreachable || o == ConnectTimeout || o == Guarded || o == Failed
+	return o == Refused || o == Unreachable || o == ConnectTimeout || o == Guarded || o == NoProxy || o == Failed
 }
 
 // Talk is one connection of a probe.
@@ -54,6 +57,10 @@ type Talk struct {
 	Started              time.Time
 	Duration             time.Duration
 	Outcome              Outcome
+	// HTTP tells that the server answered in HTTP, Lines that it sent a JSON object, Noise that it sent nothing but as many
+	// bytes as a Stratum V2 responder, WantsTLS that it asked for TLS on this plain connection.
+	// Switching that in HTTP it offered or took up another protocol (426, 101), or could not answer for now (429, 502 to 504).
+	HTTP, Lines, Noise, WantsTLS, Switching bool
 	// Finding is what this connection alone tells.
 	Finding dialect.Finding
 	// Certificate is one printable line about the server's certificate, "" without TLS.
@@ -66,6 +73,8 @@ type Talk struct {
 type task struct {
 	dialect  string
 	requests []dialect.Request
+	session  func() dialect.Session // instead of requests
+	http     bool                   // the session begins with an HTTP request
 	tls      bool
 	listen   bool // the server may speak first
 	// again is asked next if this form is closed upon; confirm if the answer is strong.
@@ -98,12 +107,7 @@ func (s *speaker) talk(ctx context.Context, t task) (out Talk) {
 	out = Talk{Dialect: t.dialect, TLS: t.tls, Started: began.UTC()}
 	defer func() { out.Duration = time.Since(began) }()
 
-	dialer := net.Dialer{Timeout: s.cfg.Connect, KeepAlive: -1, Control: s.guard.control}
-	network := "tcp6"
-	if s.addr.Addr().Is4() {
-		network = "tcp4"
-	}
-	conn, err := dialer.DialContext(ctx, network, s.addr.String())
+	conn, err := s.guard.dial(ctx, s.cfg.Connect, s.addr)
 	if err != nil {
 		out.Outcome = dialOutcome(ctx, err)
 		return out
@@ -134,9 +138,26 @@ func (s *speaker) talk(ctx context.Context, t task) (out Talk) {
 		out.Certificate = describe(secured.ConnectionState())
 		s.signal(shook)
 	}
-	err = c.run(t)
+	if t.session != nil {
+		session := t.session()
+		err = c.lead(session)
+		session.End()
+		out.Finding = session.Finding()
+	} else {
+		err = c.run(t)
+	}
 	out.Outcome = c.outcome(ctx, err)
-	out.Finding = c.reader.End()
+	out.HTTP, out.Lines = c.reader.HTTP(), c.reader.Objects() > 0
+	out.Switching = c.reader.Switching()
+	out.Noise = c.got == noiseLength && c.binary && c.reader.Objects() == 0
+	if out.WantsTLS = !t.tls && (c.alert || c.reader.WantsTLS()); out.WantsTLS {
+		out.Finding = dialect.Finding{Level: dialect.Noise, Summary: "it wants TLS"}
+	}
+	if f := c.reader.End(); out.Finding.Level == dialect.Nothing {
+		out.Finding = f
+	} else {
+		out.Outcome = Answered
+	}
 	return out
 }
 
@@ -146,6 +167,8 @@ func dialOutcome(ctx context.Context, err error) Outcome {
 	switch {
 	case errors.Is(err, errGuard):
 		return Guarded
+	case errors.Is(err, errProxy):
+		return NoProxy
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Refused
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
@@ -218,6 +241,9 @@ type conversation struct {
 	said   transcript
 	buf    [4 << 10]byte
 	heard  bool
+	alert  bool
+	got    int  // bytes, those of TLS left out
+	binary bool // some of them are no text
 }
 
 // errDecided ends a conversation that has given its proof, for or against.
@@ -243,6 +269,77 @@ func (c *conversation) run(t task) error {
 		answered, err := c.hear(i == len(t.requests)-1)
 		if err != nil || !answered {
 			return err
+		}
+	}
+	return nil
+}
+
+// maxTurns bounds the messages of ours in a session.
+const maxTurns = 8
+
+// noiseLength is what a Stratum V2 responder says to any 64 bytes (specification, 04 Protocol Security, act 2).
+const noiseLength = 234
+
+// alertRecord begins a TLS alert (RFC 8446 section 5.1): record type and major version.
+var alertRecord = []byte{0x15, 0x03}
+
+// first takes note of a segment, of the first above all: a TLS alert is what a server of TLS says to plain text, and no message.
+func (c *conversation) first(b []byte) {
+	c.got += len(b)
+	c.binary = c.binary || !utf8.Valid(b)
+	if c.heard || c.alert {
+		return
+	}
+	if _, secured := c.conn.(*tls.Conn); !secured && bytes.HasPrefix(b, alertRecord) {
+		c.alert = true
+		return
+	}
+	c.heard = true
+	c.signal(heard)
+}
+
+// lead speaks a dialect that is not spoken in lines.
+func (c *conversation) lead(session dialect.Session) error {
+	say := session.Open()
+	for range maxTurns {
+		if err := c.conn.SetWriteDeadline(time.Now().Add(c.cfg.Connect)); err != nil {
+			return err
+		}
+		if _, err := c.conn.Write(say); err != nil {
+			return err
+		}
+		c.said.sent(say)
+		say = nil
+		now := time.Now()
+		until, quietAt, told := now.Add(c.cfg.Timeout), now.Add(c.cfg.Quiet), false
+		for say == nil {
+			wait := until
+			if !told && quietAt.Before(until) {
+				wait = quietAt
+			}
+			if err := c.conn.SetReadDeadline(wait); err != nil {
+				return err
+			}
+			n, err := c.conn.Read(c.buf[:])
+			if n > 0 {
+				c.first(c.buf[:n])
+				quietAt = time.Now().Add(c.cfg.Quiet)
+				c.said.received(c.buf[:n])
+				_ = c.reader.Feed(c.buf[:n]) // a line too long for it may be none in this dialect
+				var done bool
+				if say, done = session.Take(c.buf[:n]); done {
+					return errDecided
+				}
+			}
+			switch now := time.Now(); {
+			case errors.Is(err, os.ErrDeadlineExceeded) && now.Before(until):
+				if !told && !now.Before(quietAt) {
+					told = true
+					c.signal(quiet)
+				}
+			case err != nil && say == nil:
+				return err
+			}
 		}
 	}
 	return nil
@@ -285,7 +382,8 @@ func (c *conversation) hear(last bool) (answered bool, err error) {
 		answered = c.reader.Answers() > before
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && now.Before(until):
-			if !told && !now.Before(quietAt) {
+			// Beside one that has proved itself no other is begun.
+			if !told && !now.Before(quietAt) && c.reader.Finding().Level < dialect.Proof {
 				told = true
 				c.signal(quiet)
 			}
@@ -317,16 +415,12 @@ func (c *conversation) read(until time.Time) error {
 	}
 	n, err := c.conn.Read(c.buf[:])
 	if n > 0 {
-		if !c.heard {
-			c.heard = true
-			c.signal(heard)
-		}
+		c.first(c.buf[:n])
 		c.said.received(c.buf[:n])
 		if err := c.reader.Feed(c.buf[:n]); err != nil {
 			return err
 		}
-		switch f := c.reader.Finding(); {
-		case f.Level == dialect.Negative, f.Level == dialect.Proof && f.Coin != "":
+		if c.reader.Decided() {
 			return errDecided
 		}
 	}

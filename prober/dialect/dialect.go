@@ -15,12 +15,22 @@ import (
 
 // The names of the dialects, as they stand in verdicts.
 const (
-	StratumV1       = "stratum-v1"
-	CryptoNote      = "cryptonote"
-	Ethproxy        = "ethproxy"
-	Zcash           = "zcash"
-	EthereumStratum = "ethereum-stratum" // only recognised: its answer to mining.subscribe has a shape of its own
-	Kaspa           = "kaspa"            // only recognised, like EthereumStratum
+	StratumV1        = "stratum-v1"
+	CryptoNote       = "cryptonote"
+	Ethproxy         = "ethproxy"
+	Zcash            = "zcash"            // only recognised: its pools take Stratum V1's mining.subscribe
+	EthereumStratum  = "ethereum-stratum" // only recognised: its answer to mining.subscribe has a shape of its own
+	EthereumStratum2 = "ethereum-stratum-2"
+	Kaspa            = "kaspa"    // only recognised, like EthereumStratum
+	Alephium         = "alephium" // only recognised: its pool speaks first
+	Kawpow           = "kawpow"   // only recognised: it subscribes as ZIP 301 does
+	StratumV2        = "stratum-v2"
+	Grin             = "grin"
+	Beam             = "beam"
+	GetBlockTemplate = "getblocktemplate"
+	GetWork          = "getwork"
+	EthereumGetWork  = "ethereum-getwork"
+	WebSocket        = "websocket"
 )
 
 // Level grades what a connection said; a higher level outweighs a lower one.
@@ -82,13 +92,34 @@ type Finding struct {
 	Level Level
 	// Dialect and Coin as far as the answer tells; "" if it does not.
 	Dialect, Coin string
+	// Node tells that the proof is of a coin's daemon or the like, which miners may use as well, but which is no pool.
+	Node bool
+	// Proxy tells that the proof is of a proxy of miners, with a pool behind it.
+	Proxy bool
+	// Job is what the answer told of the work; the zero value if nothing.
+	Job Job
 	// Summary is one printable line; bytes of the peer in it are quoted.
 	Summary string
 }
 
-// over tells whether f outweighs g: a higher level, or the same with a coin where g has none.
+// Job is what a pool told of its work.
+type Job = minecanary.Job
+
+// over tells whether f outweighs g: a higher level, or the same with a coin told more exactly. Dialects share their
+// subscriptions, and only the job that follows tells which one it is.
 func (f Finding) over(g Finding) bool {
-	return f.Level > g.Level || f.Level == g.Level && f.Dialect == g.Dialect && f.Coin != "" && g.Coin == ""
+	return f.Level > g.Level || f.Level == g.Level && f.exactness() > g.exactness()
+}
+
+// exactness tells how exactly the coin is known: not at all, by its family, by its name.
+func (f Finding) exactness() int {
+	switch {
+	case f.Coin == "":
+		return 0
+	case strings.HasSuffix(f.Coin, "-family"):
+		return 1
+	}
+	return 2
 }
 
 // Request is one message of ours, sent in one write.
@@ -126,20 +157,45 @@ type Dialect struct {
 	Again func(Target) []Request
 	// Confirm asks for a proof, on another connection, where Ask drew only a strong answer; nil if there is none.
 	Confirm func(Target) []Request
+	// Session, if set, leads a connection of a dialect that is not spoken in lines; Ask is nil then.
+	Session func(Target) Session
+	// HTTP tells that the Session begins with an HTTP request.
+	HTTP bool
 	// judge grades one message, given what the connection said before. The zero Finding means: not mine.
 	judge func(*message, *seen) Finding
 }
 
+// Session is our side of one connection of a dialect that is not spoken in lines. It does no I/O, holds at most MaxSession
+// bytes, and is used by one goroutine.
+type Session interface {
+	// Open gives what is said first, in one write.
+	Open() []byte
+	// Take takes what came, however it was cut in segments, and does not keep b. It gives what is to be said next, in one
+	// write; nil for nothing. done tells that nothing more is of interest.
+	Take(b []byte) (say []byte, done bool)
+	// End tells that nothing more comes.
+	End()
+	// Finding is what was found so far; the zero value says nothing was, and what came is judged like that of any other
+	// connection.
+	Finding() Finding
+}
+
+// MaxSession is how much a Session keeps of what came, in bytes: all that is read from a connection.
+const MaxSession = 64 << 10
+
 // All gives the dialects in the order of harmlessness in which they are asked.
 func All() []Dialect {
-	return []Dialect{stratum(), cryptoNote(), ethproxy(), zcash(), ethereumStratum(), kaspa()}
+	return []Dialect{
+		stratum(), alephium(), kawpow(), zcash(), ethereumStratum(), kaspa(), cryptoNote(), ethproxy(), ethereumStratum2(), grin(), beam(), stratumV2(),
+		getBlockTemplate(), getWork(), ethereumGetWork(), webSocket(),
+	}
 }
 
 // Asked gives the dialects that have a question of their own, in the order of All.
 func Asked() []Dialect {
 	var asked []Dialect
 	for _, d := range All() {
-		if d.Ask != nil {
+		if d.Ask != nil || d.Session != nil {
 			asked = append(asked, d)
 		}
 	}

@@ -39,7 +39,7 @@ var answers = []struct {
 		Proof, StratumV1, "bitcoin-family",
 	},
 	{"python p2pool", `{"id":1,"result":[["mining.notify","ae6812eb4cd7735a302a8a9dd95cf71f"],"",4],"error":null}` + "\n", Proof, StratumV1, "bitcoin-family"},
-	{"dcrpool", `{"id":1,"error":null,"result":[[["mining.set_difficulty","mn52bf23f3"],["mining.notify","mn52bf23f3"]],"52bf23f3",4]}` + "\n", Proof, StratumV1, "bitcoin-family"},
+	{"dcrpool", `{"id":1,"error":null,"result":[[["mining.set_difficulty","mn52bf23f3"],["mining.notify","mn52bf23f3"]],"52bf23f3",4]}` + "\n", Proof, StratumV1, "decred"},
 	{"dcrpool refuses the agent", `{"id":1,"error":[20,"connected miner with id x is unsupported",null],"result":null}` + "\n", Strong, StratumV1, ""},
 	{"string id and CRLF", `{"id":"1","result":[[["mining.notify","a"]],"4ef7006b",8],"error":null}` + "\r\n", Proof, StratumV1, "bitcoin-family"},
 	{"blank padding", "\n  \r\n" + `   {"id":1,"result":[[["mining.notify","a"]],"4ef7006b",8],"error":null}` + strings.Repeat(" ", 900) + "\n", Proof, StratumV1, "bitcoin-family"},
@@ -65,6 +65,8 @@ var answers = []struct {
 	{"job pushed", `{"jsonrpc":"2.0","method":"job","params":{"blob":"` + blob + `","job_id":"x","target":"b88d060000000000"}}` + "\n", Proof, CryptoNote, "cryptonote-family"},
 	{"job with a short blob", `{"id":1,"result":{"job":{"blob":"` + blob[2:] + `","job_id":"x","target":"b88d0600"}}}` + "\n", Noise, "", ""},
 	{"job with a target of 3 bytes", `{"id":1,"result":{"job":{"blob":"` + blob + `","job_id":"x","target":"b88d06"}}}` + "\n", Noise, "", ""},
+	{"longest blob", `{"id":1,"result":{"job":{"blob":"` + strings.Repeat("be", 407) + `","job_id":"x","target":"b88d0600"}}}` + "\n", Proof, CryptoNote, "cryptonote-family"},
+	{"a program to be flashed", `{"method":"job","params":{"job_id":"17","blob":"` + strings.Repeat("be", 408) + `","target":"0a0b0c0d"}}` + "\n", Noise, "", ""},
 	{"job without job_id", `{"id":1,"result":{"job":{"blob":"` + blob + `","target":"b88d0600"}}}` + "\n", Noise, "", ""},
 	{"login without job", `{"id":1,"result":{"id":"1","status":"OK","token":"x"},"error":null}` + "\n", Noise, "", ""},
 	{"wrong wallet", `{"id":1,"jsonrpc":"2.0","error":{"code":-1,"message":"Invalid address used for login"}}` + "\n", Strong, CryptoNote, ""},
@@ -72,6 +74,9 @@ var answers = []struct {
 	{"p2pool", `{"error":{"message":"Disconnected from P2Pool network"}}` + "\n", Strong, CryptoNote, ""},
 	{"banned", `{"id":1,"error":{"code":-1,"message":"Your IP is banned"}}` + "\n", Weak, CryptoNote, ""},
 	{"pool's page", "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 20\n\nMining server online", Proof, CryptoNote, "cryptonote-family"},
+	{"proxy's page", "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 19\n\nMining Proxy Online", Strong, CryptoNote, ""},
+	{"our header back", "HTTP/1.1 200 OK\r\nX-Mining-Extensions: midstate\r\n\r\n", Negative, "", ""},
+	{"getwork header", "HTTP/1.1 400 Bad Request\r\nX-Stratum: stratum+tcp://p:3333\r\n\r\n", Strong, "", ""},
 	{"pool's page in a longer one", "HTTP/1.1 200 OK\r\n\r\nNo Mining server online here\n", Negative, "", ""},
 
 	{"open-ethereum-pool's login", `{"id":1,"jsonrpc":"2.0","result":true}` + "\n", Weak, "", ""},
@@ -80,6 +85,11 @@ var answers = []struct {
 	{"work pushed", `{"id":0,"jsonrpc":"2.0","result":[` + work + `]}` + "\n", Proof, Ethproxy, "ethereum-family"},
 	{"work of a short hash", `{"id":2,"result":["0x0a","0x` + h64 + `","0x01"]}` + "\n", Noise, "", ""},
 	{"work without 0x", `{"id":2,"result":["` + h64 + `","` + h64 + `","` + h64 + `"]}` + "\n", Noise, "", ""},
+	{"node in lines", `{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"the method eth_submitLogin does not exist/is not available"}}` + "\n" +
+		`{"id":2,"jsonrpc":"2.0","result":[` + work + `]}` + "\n", Strong, Ethproxy, "ethereum-family"},
+	{"three hashes", `{"jsonrpc":"2.0","id":2,"result":["0x` + h64 + `","0x` + h64 + `","0x` + h64 + `"]}` + "\n", Noise, "", ""},
+	{"four hashes", `{"jsonrpc":"2.0","id":2,"result":["0x` + h64 + `","0x` + h64 + `","0x` + h64 + `","0x` + h64 + `"]}` + "\n", Noise, "", ""},
+	{"work of the least difficulty", `{"id":2,"result":["0x` + h64 + `","0x` + h64 + `","0x0000` + h64[4:] + `"]}` + "\n", Proof, Ethproxy, "ethereum-family"},
 	{"ganache's empty work", `{"id":2,"jsonrpc":"2.0","result":[]}` + "\n", Noise, "", ""},
 	{"wrong wallet of ethproxy", `{"id":1,"result":null,"error":{"code":-1,"message":"Invalid login"}}` + "\n", Weak, "", ""},
 
@@ -95,12 +105,69 @@ var answers = []struct {
 	},
 	{"session alone", `{"id":1,"result":[null,"60000001"],"error":null}` + "\n", Strong, Zcash, ""},
 	{"target alone", `{"id":null,"method":"mining.set_target","params":["` + h64 + `"]}` + "\n", Strong, Zcash, ""},
-	{"Zhash job", `{"method":"mining.notify","params":[` + job8 + `,"144_5","BgoldPoW"]}` + "\n", Proof, Zcash, "zcash"},
+	{"Zhash job", `{"method":"mining.notify","params":[` + job8 + `,"144_5","BgoldPoW"]}` + "\n", Proof, Zcash, "bitcoin-gold"},
 	{"job of 9 with Zcash's first 8", `{"method":"mining.notify","params":[` + job8 + `,"144_5"]}` + "\n", Noise, "", ""},
 
 	{"open-etc-pool's subscription", `{"id":1,"result":[["mining.notify","0c1ffd1cfaeb7229","EthereumStratum/1.0.0"],"81bc"],"error":null}` + "\n", Proof, EthereumStratum, "ethereum-family"},
-	{"kaspa-stratum-bridge", `{"id":1,"result":[true,"EthereumStratum/1.0.0"],"error":null}` + "\n", Proof, Kaspa, "kaspa"},
+	{"kaspa-stratum-bridge, or our version back", `{"id":1,"result":[true,"EthereumStratum/1.0.0"],"error":null}` + "\n", Strong, Kaspa, ""},
 	{"params back", `{"id":1,"result":["cpuminer/1.0.4","EthereumStratum/1.0.0"],"error":null}` + "\n", Noise, "", ""},
+
+	{
+		"dcrpool names the subscriptions as we did", `{"id":1,"error":null,"result":[[["mining.set_difficulty","EthereumStratum/1.0.0"],["mining.notify","EthereumStratum/1.0.0"]],"52bf23f3",4]}` + "\n",
+		Proof, StratumV1, "decred",
+	},
+	{"Decred job", notify(decred12), Proof, StratumV1, "decred"},
+	{"Decred job of NiceHash", notify(strings.Replace(decred12, `"1d00ffff"`, `""`, 1)), Proof, StratumV1, "decred"},
+	{"Sia job", notify(sia9), Proof, StratumV1, "siacoin"},
+	{"Sia job of NiceHash", notify(`"1","` + h64 + `","` + h64 + `","",[],"","","58258e5700000000",true`), Proof, StratumV1, "siacoin"},
+	{"Sia job with a time of 4 bytes", notify(strings.Replace(sia9, "58258e5700000000", "58258e57", 1)), Noise, "", ""},
+	{"Ergo", nomp + `{"id":null,"method":"mining.set_difficulty","params":[2.5]}` + "\n" + notify(ergo9), Proof, StratumV1, "ergo"},
+	{"Ergo job with b in hex", notify(strings.Replace(ergo9, "28948", "f8948", 1)), Noise, "", ""},
+	{"Ergo job with a negative height", notify(strings.Replace(ergo9, ",614400,", ",-1,", 1)), Noise, "", ""},
+	{"Kadena", kadenaNonces + `{"id":null,"method":"mining.set_target","params":["` + h64 + `"]}` + "\n" + notify(kadena3), Proof, StratumV1, "kadena"},
+	{"Kadena without job", kadenaNonces + `{"id":null,"method":"mining.set_target","params":["` + h64 + `"]}` + "\n", Proof, StratumV1, ""},
+	{"Kadena, target first", `{"id":null,"method":"mining.set_target","params":["` + h64 + `"]}` + "\n" + kadenaNonces, Proof, StratumV1, ""},
+	{"Kadena, difficulty", kadenaNonces + `{"id":null,"method":"mining.set_difficulty","params":[1]}` + "\n", Proof, StratumV1, ""},
+	{"Kadena, difficulty first", `{"id":null,"method":"mining.set_difficulty","params":[1]}` + "\n" + kadenaNonces, Proof, StratumV1, ""},
+	{"Kadena job", notify(strings.TrimSuffix(kadena3, ",true")), Proof, StratumV1, "kadena"},
+	{"Kadena job with four neighbours", notify(strings.Replace(kadena3, "0300", "0400", 1)), Noise, "", ""},
+	{"nonces alone", kadenaNonces, Strong, StratumV1, ""},
+	{"Nervos", kadenaNonces + notify(`"1611","`+h64+`",1,"`+h64+`",true`), Proof, StratumV1, "nervos"},
+	{"answer to mining.configure", `{"result":{"version-rolling":true,"version-rolling.mask":"1fffe000"},"id":1,"error":null}` + "\n", Strong, StratumV1, ""},
+	{"configuration without a mask", `{"result":{"version-rolling":true},"id":1,"error":null}` + "\n", Noise, "", ""},
+	{"version mask", `{"params":["1fffe000"],"id":null,"method":"mining.set_version_mask"}` + "\n", Strong, StratumV1, ""},
+	{"extranonce", `{"id":null,"method":"mining.set_extranonce","params":["515a"]}` + "\n", Strong, StratumV1, ""},
+
+	{"Alephium", alephiumFirst + notify(alephium2), Proof, Alephium, "alephium"},
+	{"Alephium before a job", alephiumFirst, Strong, StratumV1, ""},
+	{"Alephium's answer alone", `{"id":1,"result":"result"}` + "\n", Noise, "", ""},
+	{"Alephium job with words for blobs", notify(`{"jobId":"1","fromGroup":0,"toGroup":1,"txsBlob":"","targetBlob":"target","headerBlob":"header"}`), Noise, "", ""},
+	{"Alephium job without groups", notify(`{"jobId":"1","txsBlob":"","targetBlob":"` + h64 + `","headerBlob":"` + h64 + `"}`), Noise, "", ""},
+	{"Alephium job with one chain that is none", notify(alephium2 + `,{}`), Noise, "", ""},
+	{"Alephium job without chains", notify(``), Noise, "", ""},
+
+	{"KawPow", kawpowFirst + notify(kawpow7), Proof, Kawpow, "ravencoin-family"},
+	{"KawPow without job is as ZIP 301", kawpowFirst, Proof, Zcash, ""},
+	{"KawPow job", notify(kawpow7), Proof, Kawpow, "ravencoin-family"},
+	{"KawPow job with a height in hex", notify(strings.Replace(kawpow7, "2900000", `"2c4020"`, 1)), Noise, "", ""},
+	{"Zhash of another coin", notify(job8 + `,"144_5","NobodyPW"`), Proof, Zcash, "equihash-family"},
+
+	{"EthereumStratum job", notify(`"ac0e092b","` + h64 + `","` + h64 + `",true`), Proof, EthereumStratum, "ethereum-family"},
+	{"EthereumStratum job with a short seed", notify(`"ac0e092b","00","` + h64 + `",true`), Noise, "", ""},
+	{"EthereumStratum 2", hello, Proof, EthereumStratum2, "ethereum-family"},
+	{"EthereumStratum 2 without node", strings.Replace(hello, `,"node":"Geth/v1.8.18"`, "", 1), Noise, "", ""},
+	{"EthereumStratum 2 in another encoding", strings.Replace(hello, "plain", "br", 1), Noise, "", ""},
+	{"EthereumStratum 20", strings.Replace(hello, "Stratum/2.0.0", "Stratum/20", 1), Noise, "", ""},
+	{"hello's params back", `{"id":1,"result":{"agent":"ethminer/0.19.0","host":"h","port":"1","proto":"EthereumStratum/2.0.0"}}` + "\n", Noise, "", ""},
+
+	{"Kaspa of NiceHash alone", kaspaNonce, Strong, Kaspa, ""},
+	{"Kaspa of NiceHash", kaspaNonce + `{"id":null,"jsonrpc":"2.0","method":"mining.set_difficulty","params":[4]}` + "\n", Proof, Kaspa, "kaspa"},
+	{"Kaspa of NiceHash, difficulty first", `{"method":"mining.set_difficulty","params":[4]}` + "\n" + kaspaNonce, Proof, Kaspa, "kaspa"},
+	{"Kaspa job", notify(kaspaJob), Proof, Kaspa, "kaspa"},
+	{"Kaspa job for BzMiner", notify(`"1","` + h64 + `0000018b2d3c4d5e"`), Proof, Kaspa, "kaspa"},
+	{"Kaspa job of three numbers", notify(`"1",[1,2,3],1700000000000`), Noise, "", ""},
+	{"Kaspa job with 2^64", notify(`"1",[1,2,3,18446744073709551616],1700000000000`), Noise, "", ""},
+	{"Kaspa job with a fraction", notify(`"1",[1,2,3,4.5],1700000000000`), Noise, "", ""},
 
 	{"echo", `{"id":1,"jsonrpc":"2.0","method":"mining.subscribe","params":["x","EthereumStratum/1.0.0"]}` + "\n", Noise, "", ""},
 	{"echo with a result", `{"id":1,"method":"mining.subscribe","result":[[["mining.notify","a"]],"4ef7006b",8]}` + "\n", Noise, "", ""},
@@ -138,6 +205,9 @@ var answers = []struct {
 func asked() *Reader {
 	r := NewReader()
 	for _, d := range Asked() {
+		if d.Ask == nil {
+			continue
+		}
 		for _, q := range d.Ask(Target{Host: "h", Port: "1"}) {
 			r.Sent(q)
 		}
@@ -153,7 +223,7 @@ func TestAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := r.End()
-			want := Finding{Level: tt.level, Dialect: tt.dialect, Coin: tt.coin, Summary: got.Summary}
+			want := Finding{Level: tt.level, Dialect: tt.dialect, Coin: tt.coin, Proxy: got.Proxy, Job: got.Job, Summary: got.Summary}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -223,12 +293,16 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestRequests: every question is one JSON object on one line with a non-zero integer id, and asks for nothing but to
-// be told of a job.
+// TestRequests: every question is one JSON object on one line with a non-zero integer id, or a string where the dialect
+// wants one, and asks for nothing but to be told of a job.
 func TestRequests(t *testing.T) {
 	target := Target{Agent: `a"b\`, Host: "pool.example.org", Port: "3333"}
-	allowed := map[string]bool{"mining.subscribe": true, "login": true, "eth_submitLogin": true, "eth_getWork": true}
+	allowed := map[string]bool{"mining.subscribe": true, "mining.hello": true, "login": true, "eth_submitLogin": true, "eth_getWork": true, "getjobtemplate": true}
+	stringIDs := map[string]bool{Grin: true, Beam: true}
 	for _, d := range Asked() {
+		if d.Ask == nil {
+			continue
+		}
 		t.Run(d.Name, func(t *testing.T) {
 			requests := d.Ask(target)
 			if d.Again != nil {
@@ -239,14 +313,16 @@ func TestRequests(t *testing.T) {
 					t.Errorf("%q is no line", q.Line)
 				}
 				var m struct {
-					ID      int    `json:"id"`
+					ID      any    `json:"id"`
 					JSONRPC string `json:"jsonrpc"`
 					Method  string `json:"method"`
 				}
 				if err := json.Unmarshal(q.Line, &m); err != nil {
 					t.Fatalf("%s: %v", q.Line, err)
 				}
-				if m.ID == 0 || m.JSONRPC != "2.0" || m.Method != q.Method || !allowed[m.Method] {
+				number, _ := m.ID.(float64)
+				name, _ := m.ID.(string)
+				if name == "" && number == 0 || stringIDs[d.Name] != (name != "") || m.JSONRPC != "2.0" || m.Method != q.Method || !allowed[m.Method] {
 					t.Errorf("request %s", q.Line)
 				}
 				if got := asked(); true {
@@ -296,9 +372,13 @@ func fuzz(f *testing.F, name string, plain func(line []byte) bool) {
 			}
 		}
 		got := r.End()
-		if (errWhole == nil) != (errBytes == nil) || got.Level != bytewise.End().Level {
-			t.Errorf("whole %+v, %v; byte by byte %+v, %v", got, errWhole, bytewise.Finding(), errBytes)
+		if (errWhole == nil) != (errBytes == nil) {
+			t.Errorf("whole: %v; byte by byte: %v", errWhole, errBytes)
 		}
+		if diff := cmp.Diff(got, bytewise.End()); diff != "" {
+			t.Errorf("(-whole +byte by byte):\n%s", diff)
+		}
+		checkJob(t, got.Job)
 		if len(got.Summary) > 400 || strings.ContainsFunc(got.Summary, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 			t.Errorf("summary %q", got.Summary)
 		}
@@ -314,6 +394,19 @@ func fuzz(f *testing.F, name string, plain func(line []byte) bool) {
 			t.Errorf("%s without its structure: %+v", name, got)
 		}
 	})
+}
+
+// checkJob checks that what is told of the work can be written down: bounded, printable, finite.
+func checkJob(t *testing.T, j Job) {
+	t.Helper()
+	for _, text := range []string{j.Algorithm, j.PreviousHash, j.Template, j.Tag, j.Software} {
+		if len(text) > maxTag || strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
+			t.Errorf("%q in %+v", text, j)
+		}
+	}
+	if _, err := json.Marshal(j); err != nil || j.Difficulty < 0 {
+		t.Errorf("%+v: %v", j, err)
+	}
 }
 
 var (
@@ -347,19 +440,6 @@ func members(raw json.RawMessage) map[string]json.RawMessage {
 	return m
 }
 
-func FuzzStratum(f *testing.F) {
-	fuzz(f, StratumV1, func(line []byte) bool {
-		m := members(line)
-		if p := list(m["params"]); text(m["method"]) == "mining.notify" && len(p) == 9 {
-			return reHex64.MatchString(text(p[1])) && reHex.MatchString(text(p[2])) && reHex.MatchString(text(p[3])) && len(p[4]) > 0 && p[4][0] == '[' &&
-				reHex8.MatchString(text(p[5])) && reHex8.MatchString(text(p[6])) && reHex8.MatchString(text(p[7])) && regexp.MustCompile(`^(true|false)$`).Match(p[8])
-		}
-		r := list(m["result"])
-		return len(r) == 3 && strings.HasPrefix(string(r[0]), "[") && regexp.MustCompile(`"mining\.(notify|set_difficulty)"`).Match(unescaped(r[0])) &&
-			reHex.MatchString(text(r[1])) && regexp.MustCompile(`^(-?0|[0-9]|1[0-6])$`).Match(r[2])
-	})
-}
-
 // unescaped writes a JSON text anew, so that no letter is escaped.
 func unescaped(raw json.RawMessage) []byte {
 	var v any
@@ -384,19 +464,5 @@ func FuzzEthproxy(f *testing.F) {
 	fuzz(f, Ethproxy, func(line []byte) bool {
 		r := list(members(line)["result"])
 		return (len(r) == 3 || len(r) == 4) && reHash0x.MatchString(text(r[0])) && reHash0x.MatchString(text(r[1])) && strings.HasPrefix(text(r[2]), "0x")
-	})
-}
-
-func FuzzZcash(f *testing.F) {
-	// A proof may be of two lines: each is half of one.
-	fuzz(f, Zcash, func(line []byte) bool {
-		m := members(line)
-		if p := list(m["params"]); text(m["method"]) == "mining.notify" && (len(p) == 8 || len(p) == 10) {
-			return reHex8.MatchString(text(p[1])) && reHex64.MatchString(text(p[2])) && reHex64.MatchString(text(p[3])) && reHex64.MatchString(text(p[4]))
-		}
-		if p := list(m["params"]); text(m["method"]) == "mining.set_target" && len(p) == 1 {
-			return reHex64.MatchString(text(p[0]))
-		}
-		return false
 	})
 }

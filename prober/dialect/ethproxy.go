@@ -16,20 +16,29 @@ func ethproxy() Dialect {
 				jsonLine("eth_getWork", `{"id":2,"jsonrpc":"2.0","method":"eth_getWork","params":[]}`),
 			}
 		},
-		judge: func(m *message, _ *seen) Finding {
-			if m.isAnswer() && isWork(m.result) {
-				return Finding{
-					Level: Proof, Dialect: Ethproxy, Coin: "ethereum-family",
-					Summary: "work of header hash, seed hash and target",
-				}
+		judge: func(m *message, s *seen) Finding {
+			if !m.isAnswer() || !isWork(m.result) {
+				return Finding{}
 			}
-			return Finding{}
+			f := Finding{
+				Level: Proof, Dialect: Ethproxy, Coin: "ethereum-family", Job: ethereumJob(m.result),
+				Summary: "work of header hash, seed hash and target",
+			}
+			if s.foreign {
+				// Nodes, too, speak JSON-RPC in lines, and hand out work; but they know no login.
+				f.Level, f.Summary = Strong, "work without a login, from a pool or a node"
+			}
+			return f
 		},
 	}
 }
 
+// longestTarget is the length of the easiest target of work, in hex digits without leading zeros: Ethash's least difficulty
+// is 2^17, so that even half of it leaves four zeros. A third hash beside two others has them once in 65536 times.
+const longestTarget = 60
+
 // isWork tells the result of eth_getWork: header hash and seed hash of exactly 32 bytes, the target, whose zeros may be
-// left out, and with some pools the block number.
+// left out, and with some pools the block number. Lists of nothing but hashes are told apart by the target.
 func isWork(v any) bool {
 	work, ok := array(v, 3, 4)
 	if !ok {
@@ -39,6 +48,9 @@ func isWork(v any) bool {
 		s, _ := element.(string)
 		digits, ok := strings.CutPrefix(s, "0x")
 		if !ok || digits == "" || len(digits) > 64 || i < 2 && len(digits) != 64 || !hexDigits(digits) {
+			return false
+		}
+		if i == 2 && len(strings.TrimLeft(digits, "0")) > longestTarget {
 			return false
 		}
 	}

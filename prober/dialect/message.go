@@ -23,6 +23,7 @@ type message struct {
 	hasResult bool
 	err       any // nil if absent or null
 	hasError  bool
+	object    map[string]any // all members, for the dialects that are no JSON-RPC
 }
 
 // isAnswer tells an answer from a request or notification.
@@ -62,6 +63,7 @@ func parse(line []byte) (m message, ok bool) {
 	if len(bytes.Trim(line[dec.InputOffset():], blanks)) > 0 {
 		return m, false
 	}
+	m.object = object
 	m.method, m.hasMethod = object["method"].(string)
 	m.id = object["id"]
 	m.params = object["params"]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,13 @@ var ErrLine = errors.New("line too long")
 // seen is what one connection has said so far and a dialect needs to remember.
 type seen struct {
 	session, target bool // ZIP 301: the answer to mining.subscribe, and mining.set_target
+	nonces          bool // Kadena and Nervos: the answer to mining.subscribe
+	difficulty      bool // mining.set_difficulty
+	extranonce      bool // Kaspa: set_extranonce
+	subscribed      bool // Stratum V1: the answer to mining.subscribe, with
+	extranonces     int  // so many bytes of both extranonces together
+	foreign         bool // a JSON-RPC 2.0 standard error
+	versionTold     bool // we have said stratumVersion, which may come back
 }
 
 // Reader judges what a server says on one connection. The result does not depend on how the bytes are cut in segments.
@@ -28,11 +36,13 @@ type Reader struct {
 	sent     []string
 	answers  int
 	lines    int
+	objects  int
 	heard    bool // bytes came
 	spoke    bool // bytes other than blanks came
 	alien    bool // the first of them was no brace
 	http     bool // everything from the first line on is an HTTP response, kept in buf
 	best     Finding
+	job      Job // what all messages together told of the work
 	seen     seen
 	err      error
 }
@@ -45,6 +55,7 @@ func (r *Reader) Sent(q Request) {
 	if q.Method != "" {
 		r.sent = append(r.sent, q.Method)
 	}
+	r.seen.versionTold = r.seen.versionTold || bytes.Contains(q.Line, []byte(stratumVersion))
 }
 
 // Answers is how many answers came, whatever they were: JSON-RPC answers, or one for all else that is a whole line
@@ -54,14 +65,45 @@ func (r *Reader) Answers() int { return r.answers }
 // Lines is how many whole lines came.
 func (r *Reader) Lines() int { return r.lines }
 
+// Objects is how many JSON objects came.
+func (r *Reader) Objects() int { return r.objects }
+
+// Switching tells that an HTTP server offers or takes up another protocol (101, 426), or that it can't answer for now what
+// stands behind it (429, 502, 503, 504): what else it speaks is then unknown.
+func (r *Reader) Switching() bool {
+	return r.http && len(r.buf) > len("HTTP/1.1 101") &&
+		slices.Contains([]string{"101", "426", "429", "502", "503", "504"}, string(r.buf[len("HTTP/1.1 "):][:3]))
+}
+
+// WantsTLS tells that an HTTP server says it speaks TLS here, in the words of nginx, of Go's server or of Apache.
+func (r *Reader) WantsTLS() bool {
+	return r.http && (bytes.Contains(r.buf, []byte("plain HTTP request was sent to HTTPS port")) ||
+		bytes.Contains(r.buf, []byte("Client sent an HTTP request to an HTTPS server")) ||
+		bytes.Contains(r.buf, []byte("speaking plain HTTP to an SSL-enabled server port")))
+}
+
 // Alien tells that the first thing said was no JSON object, whatever else it is: no dialect in lines begins so.
 func (r *Reader) Alien() bool { return r.alien }
 
 // HTTP tells that an HTTP response is coming; it is judged at the End, because its body may lack a line end.
 func (r *Reader) HTTP() bool { return r.http }
 
-// Finding is the best so far.
-func (r *Reader) Finding() Finding { return r.best }
+// Finding is the best so far. Its Job is what all messages of the connection together told: the answer that proves a pool
+// has no job, and the job that follows has no difficulty.
+func (r *Reader) Finding() Finding {
+	f := r.best
+	if f.Level >= Strong {
+		f.Job = r.job
+	}
+	return f
+}
+
+// Decided tells that nothing more needs to be heard: there is a proof that it is no pool, or that it is one, with its coin
+// and a job. Proof that came unasked needs no job, so that nothing is asked any more.
+func (r *Reader) Decided() bool {
+	f := r.Finding()
+	return f.Level == Negative || f.Level == Proof && f.Coin != "" && (f.Job.Template != "" || len(r.sent) == 0)
+}
 
 // Feed takes the next bytes; it does not keep b. It returns ErrLine when a line is too long: what was found before
 // still holds.
@@ -102,7 +144,7 @@ func (r *Reader) Feed(b []byte) error {
 		r.buf = r.buf[:0]
 	}
 	if r.lines == 0 && !r.http && isHTTP2(r.buf) {
-		r.note(Finding{Level: Negative, Summary: "HTTP/2 SETTINGS: " + Quote(r.buf, 64)})
+		r.note(Finding{Level: Negative, Summary: "HTTP/2 SETTINGS: " + Quote(r.buf[:frameHeader], 64)})
 	}
 	return nil
 }
@@ -121,11 +163,14 @@ func (r *Reader) End() Finding {
 	if r.heard {
 		r.note(Finding{Level: Noise, Summary: "bytes that are no message"})
 	}
-	return r.best
+	return r.Finding()
 }
 
-// note keeps the weightier finding.
+// note keeps the weightier finding, and what any tells of the work.
 func (r *Reader) note(f Finding) {
+	if f.Level >= Strong {
+		r.job = enriched(r.job, f.Job)
+	}
 	if f.over(r.best) {
 		r.best = f
 	}
@@ -144,19 +189,25 @@ func (r *Reader) line(line []byte) {
 		r.note(judgeText(line, r.lines == 1))
 		return
 	}
-	if !m.hasMethod {
+	r.objects++
+	repeats := isGrinAnswer(&m) || isBeamResult(&m)
+	if !m.hasMethod && !m.isPlaceholder() || repeats {
 		r.answers++
 	}
 	for _, method := range r.sent {
-		if m.hasMethod && m.method == method {
+		if m.hasMethod && !repeats && m.method == method {
 			r.note(Finding{Level: Noise, Summary: "our own method came back: an echo"})
 			return
 		}
 	}
 	for i := range r.dialects {
-		r.note(r.dialects[i].judge(&m, &r.seen))
+		if r.dialects[i].judge != nil {
+			r.note(r.dialects[i].judge(&m, &r.seen))
+		}
 	}
-	r.note(judgeGeneric(&m))
+	generic := judgeGeneric(&m)
+	r.seen.foreign = r.seen.foreign || generic.Level == Foreign
+	r.note(generic)
 	r.note(Finding{Level: Noise, Summary: "JSON that fits no dialect: " + Quote(line, 128)})
 }
 
@@ -207,7 +258,7 @@ var (
 func judgeText(line []byte, first bool) Finding {
 	if first {
 		if isHTTP2(line) {
-			return Finding{Level: Negative, Summary: "HTTP/2 SETTINGS: " + Quote(line, 64)}
+			return Finding{Level: Negative, Summary: "HTTP/2 SETTINGS: " + Quote(line[:frameHeader], 64)}
 		}
 		for _, g := range greetings {
 			if g.form.Match(line) {
@@ -229,13 +280,20 @@ func judgeHTTP(response []byte) Finding {
 	if code == "200" && strings.EqualFold(strings.TrimSpace(body), poolOnline) {
 		return Finding{
 			Level: Proof, Dialect: CryptoNote, Coin: "cryptonote-family",
+			Job:     Job{Software: onlineSoftware},
 			Summary: "HTTP 200 with the page of a CryptoNote pool: " + Quote([]byte(strings.TrimSpace(body)), 64),
+		}
+	}
+	if code == "200" && strings.EqualFold(strings.TrimSpace(body), proxyOnline) {
+		return Finding{
+			Level: Strong, Dialect: CryptoNote, Proxy: true,
+			Summary: "HTTP 200 with the page of a proxy of miners: " + Quote([]byte(strings.TrimSpace(body)), 64),
 		}
 	}
 	for line := range strings.SplitSeq(headers, "\n") {
 		name, _, _ := strings.Cut(line, ":")
 		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "x-stratum", "x-long-polling", "x-roll-ntime", "x-mining-extensions", "x-mining-hashrate":
+		case "x-stratum", "x-long-polling", "x-roll-ntime", "x-mining-hashrate": // x-mining-extensions is what we say ourselves
 			return Finding{Level: Strong, Summary: "HTTP with a getwork header " + Quote([]byte(line), 128)}
 		}
 	}
@@ -245,13 +303,16 @@ func judgeHTTP(response []byte) Finding {
 	return Finding{Level: Negative, Summary: "an HTTP response: " + Quote([]byte(status), 128)}
 }
 
+// frameHeader is the length of an HTTP/2 frame's header.
+const frameHeader = 9
+
 // isHTTP2 tells the SETTINGS frame with which an HTTP/2 server begins (RFC 9113 sections 3.4 and 4.1): length a
 // multiple of 6, type 4, no flags, stream 0.
 func isHTTP2(b []byte) bool {
-	if len(b) < 9 || b[0] != 0 || b[1] != 0 || b[2]%6 != 0 {
+	if len(b) < frameHeader || b[0] != 0 || b[1] != 0 || b[2]%6 != 0 {
 		return false
 	}
-	return bytes.Equal(b[3:9], []byte{4, 0, 0, 0, 0, 0})
+	return bytes.Equal(b[3:frameHeader], []byte{4, 0, 0, 0, 0, 0})
 }
 
 // quoteJSON gives a JSON string.

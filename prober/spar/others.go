@@ -43,19 +43,47 @@ func others() map[string]func(*session) {
 		}),
 		"random-bytes": randomBytes,
 		"tick":         tick,
+		// Over HTTP and WebSocket.
+		"chat":            conversation(chat),
+		"http-keywords":   web(httpKeywords),
+		"http-accept-all": web(webAcceptAll),
+		"locked-node":     web(lockedNode),
+		"ethereum-node":   web(ethereumNode),
+		// Of Stratum V2.
+		"random-234":        random234,
+		"template-provider": stratumV2(templateDistribution),
 		// The innocent.
-		"electrum":  electrum,
-		"json-rpc":  each(methodNotFound),
-		"user-api":  each(userAPI),
-		"redis":     each(func(_ request, text string) string { return "-ERR unknown command '" + firstWord(text) + "'\r\n" }),
-		"http":      http,
-		"websocket": webSocket,
-		"http2":     greet("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00"),
-		"ssh":       greet("SSH-2.0-OpenSSH_9.6\r\n"),
-		"smtp":      greet("220 mail.example.org ESMTP Postfix\r\n"),
-		"ftp":       greet("220 (vsFTPd 3.0.5)\r\n"),
-		"imap":      greet("* OK [CAPABILITY IMAP4rev1 SASL-IR] Dovecot ready.\r\n"),
-		"pop":       greet("+OK Dovecot ready.\r\n"),
+		"electrum": electrum,
+		"json-rpc": each(methodNotFound),
+		"user-api": each(userAPI),
+		"redis":    each(func(_ request, text string) string { return "-ERR unknown command '" + firstWord(text) + "'\r\n" }),
+		"http":     http,
+		"http-426": webSocket,
+		"redirect": httpBytes(func(func(string) bool) {}, "HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/meta-data/\r\nContent-Length: 0\r\n\r\n"),
+		"http-headers": httpBytes(func(send func(string) bool) {
+			for send(strings.Repeat("X-Filler: 0123456789\r\n", 400)) {
+			}
+		}, "HTTP/1.1 200 OK\r\n"),
+		"http-chunks": httpBytes(func(send func(string) bool) {
+			for send("400\r\n" + strings.Repeat(" ", 1024) + "\r\n") {
+			}
+		}, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"),
+		"http-gzip-bomb": httpBytes(func(send func(string) bool) {
+			for send(strings.Repeat(bombPiece, 256)) {
+			}
+		}, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 1000000000\r\n\r\n"),
+		"many-keys": each(func(r request, _ string) string {
+			return `{"id":` + string(id(r)) + strings.Repeat(`,"k":1`, 5000) + `,"result":[[["mining.notify","ae"]],"4ef7006b",80],"error":null}` + "\n"
+		}),
+		"big-number": each(func(r request, _ string) string {
+			return `{"id":` + string(id(r)) + `,"result":[[["mining.notify","ae"]],"4ef7006b",` + strings.Repeat("9", 30_000) + `],"error":null}` + "\n"
+		}),
+		"http2": greet("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00"),
+		"ssh":   greet("SSH-2.0-OpenSSH_9.6\r\n"),
+		"smtp":  greet("220 mail.example.org ESMTP Postfix\r\n"),
+		"ftp":   greet("220 (vsFTPd 3.0.5)\r\n"),
+		"imap":  greet("* OK [CAPABILITY IMAP4rev1 SASL-IR] Dovecot ready.\r\n"),
+		"pop":   greet("+OK Dovecot ready.\r\n"),
 	}
 }
 
@@ -210,6 +238,27 @@ func http(c *session) {
 func webSocket(c *session) {
 	if _, ok := c.line(); ok {
 		c.answer("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 16\r\nContent-Type: text/plain\r\n\r\nUpgrade Required")
+	}
+}
+
+// bombPiece is the repeating part of a deflated stream of zeros (RFC 1951): one stored byte begins thousands of copies.
+const bombPiece = "\xec\xc1\x01\x01\x00\x00\x00\x80\x90\xfe\xaf\xee\x08\x0a\x00\x00"
+
+// httpBytes answers a request with a head and what more sends until the client has enough, and anything else with 400.
+func httpBytes(more func(send func(string) bool), head string) func(*session) {
+	return func(c *session) {
+		head, more := head, more
+		first, ok := c.line()
+		if !strings.HasSuffix(first, " HTTP/1.1") {
+			head, more = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", func(func(string) bool) {}
+		}
+		if !ok || !c.answer(head) {
+			return
+		}
+		more(func(text string) bool {
+			_, err := io.WriteString(c.conn, text)
+			return err == nil
+		})
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // reply is what a pool does with a request: text to send, or nothing; whether it closes; whether the request is one
@@ -19,6 +18,10 @@ type reply struct {
 
 // pool is a mining pool's side of a dialect.
 type pool struct {
+	// first is what it says to whoever connects, before it is asked; "" for nothing.
+	first string
+	// raw, if set, serves a connection of a dialect that is not spoken in lines; the rest is nil then.
+	raw func(*session)
 	// handle answers one request of a session.
 	handle func(*session, request) reply
 	// foreign is what the recorded software does with other requests.
@@ -28,14 +31,34 @@ type pool struct {
 // pools gives the pools by dialect. Their answers are those recorded of the software that is named with each.
 func pools() map[string]*pool {
 	return map[string]*pool{
-		"stratum-v1": {bitcoin, closes}, // ckpool
-		"zcash":      {equihash, stays}, // s-nomp
-		"cryptonote": {cryptonote, func(_ *session, r request) reply { // cryptonote-nodejs-pool
+		"stratum-v1": {handle: bitcoin, foreign: closes}, // ckpool
+		"zcash":      {handle: equihash, foreign: stays}, // s-nomp
+		"cryptonote": {handle: cryptonote, foreign: func(_ *session, r request) reply { // cryptonote-nodejs-pool
 			return reply{text: object(r, `"error":{"code":-1,"message":"Invalid method"}`)}
 		}},
-		"ethproxy": {ethereum, func(_ *session, r request) reply { // open-ethereum-pool
+		"ethproxy": {handle: ethereum, foreign: func(_ *session, r request) reply { // open-ethereum-pool
 			return reply{text: object(r, `"error":{"code":-3,"message":"Method not found"}`)}
 		}},
+		"stratum-v2": {raw: stratumV2(miningProtocol)}, // pool_sv2
+		// See the file of each.
+		"decred":             {handle: decred, foreign: closes},
+		"alephium":           {first: difficulty(1), handle: alephium, foreign: stays},
+		"kadena":             {handle: kadena, foreign: stays},
+		"ergo":               {handle: ergo, foreign: stays},
+		"sia":                {handle: sia, foreign: stays},
+		"kawpow":             {handle: kawpow, foreign: stays},
+		"ethereum-stratum":   {handle: ethereumStratum, foreign: stays},
+		"ethereum-stratum-2": {handle: ethereumStratum2, foreign: badProtocol},
+		"kaspa":              {handle: kaspa, foreign: stays},
+		"xmrig-proxy":        {handle: xmrigProxy, foreign: closes},
+		"p2pool":             {handle: p2pool, foreign: closes},
+		"grin":               {handle: grin, foreign: stays},
+		"beam":               {handle: beam, foreign: stays},
+		"getblocktemplate":   {raw: web(node)}, // a node, no pool
+		"getwork":            {raw: web(work)},
+		"ethereum-getwork":   {raw: web(ethereumWork)},
+		"websocket":          {raw: conversation(browserPool)},
+		"websocket-raw":      {raw: conversation(rawBrowserPool)},
 	}
 }
 
@@ -45,8 +68,15 @@ func stays(*session, request) reply { return reply{} }
 
 // serve is a pool's side of a connection.
 func (c *session) serve(p *pool) {
-	family := c.opts.Dialect == "stratum-v1" || c.opts.Dialect == "zcash"
-	if c.opts.ServerFirst && family && !c.send(`{"id":null,"method":"mining.set_difficulty","params":[1]}`+"\n") {
+	if p.raw != nil {
+		p.raw(c)
+		return
+	}
+	first := p.first
+	if family := c.opts.Dialect == "stratum-v1" || c.opts.Dialect == "zcash"; c.opts.ServerFirst && family {
+		first = difficulty(1)
+	}
+	if first != "" && !c.send(first) {
 		return
 	}
 	for {
@@ -81,50 +111,6 @@ func (c *session) serve(p *pool) {
 // online is what cryptonote-nodejs-pool answers HTTP on its mining port, bare line feeds included.
 const online = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 20\n\nMining server online"
 
-// bitcoin is ckpool.
-func bitcoin(c *session, r request) reply {
-	switch r.Method {
-	case "mining.subscribe":
-		session := random(4)
-		return reply{mine: true, text: fmt.Sprintf(`{"result":[[["mining.notify","%s"]],"%s",8],"id":%s,"error":null}`+"\n"+
-			`{"params":[1000000],"id":null,"method":"mining.set_difficulty"}`+"\n"+
-			`{"params":["%s","%s","%s","%s",["%s","%s"],"20000000","1d00ffff","%08x",true],"id":null,"method":"mining.notify"}`+"\n",
-			session, random(4), id(r), session+"00000003", random(32), "01000000010000000000000000"+random(40), random(60),
-			random(32), random(32), time.Now().Unix())}
-	case "mining.authorize":
-		return authorize(c, r)
-	case "mining.configure":
-		return reply{mine: true, text: fmt.Sprintf(`{"result":{"version-rolling":true,"version-rolling.mask":"1fffe000"},"id":%s,"error":null}`+"\n", id(r))}
-	case "mining.extranonce.subscribe":
-		return reply{mine: true, text: fmt.Sprintf(`{"id":%s,"result":false,"error":[20,"Not supported.",null]}`+"\n", id(r))}
-	}
-	return reply{}
-}
-
-// authorize accepts any worker, or with Triple none.
-func authorize(c *session, r request) reply {
-	if c.opts.Foreign == Triple {
-		return reply{mine: true, text: fmt.Sprintf(`{"id":%s,"result":null,"error":[24,"unauthorized worker",null]}`+"\n", id(r))}
-	}
-	return reply{mine: true, text: fmt.Sprintf(`{"result":true,"error":null,"id":%s}`+"\n", id(r))}
-}
-
-// equihash is s-nomp.
-func equihash(c *session, r request) reply {
-	switch r.Method {
-	case "mining.subscribe":
-		return reply{mine: true, text: fmt.Sprintf(`{"id":%s,"result":[null,"%s"],"error":null}`+"\n"+
-			`{"id":null,"method":"mining.set_target","params":["009fffec%s"]}`+"\n"+
-			`{"id":null,"method":"mining.notify","params":["1","04000000","%s","%s","%s","%08x","1f07ffff",true]}`+"\n",
-			id(r), random(4), strings.Repeat("0", 56), random(32), random(32), random(32), time.Now().Unix())}
-	case "mining.authorize":
-		return authorize(c, r)
-	case "mining.extranonce.subscribe":
-		return reply{mine: true, text: fmt.Sprintf(`{"id":%s,"result":true,"error":null}`+"\n", id(r))}
-	}
-	return reply{}
-}
-
 // cryptonote is cryptonote-nodejs-pool on Monero.
 func cryptonote(c *session, r request) reply {
 	switch r.Method {
@@ -134,8 +120,8 @@ func cryptonote(c *session, r request) reply {
 		}
 		login := random(8)
 		return reply{mine: true, text: object(r, fmt.Sprintf(`"error":null,"result":{"id":"%s","job":{"job_id":"%s","id":"%s",`+
-			`"blob":"1010%s","target":"6e128300","algo":"rx/0","height":3200000,"seed_hash":"%s","next_seed_hash":""},"status":"OK"}`,
-			login, random(8), login, random(74), random(32)))}
+			`"blob":"%s","target":"6e128300","algo":"rx/0","height":3200000,"seed_hash":"%s","next_seed_hash":""},"status":"OK"}`,
+			login, random(8), login, hashingBlob(), random(32)))}
 	case "keepalived":
 		return reply{mine: true, text: object(r, `"error":null,"result":{"status":"KEEPALIVED"}`)}
 	}

@@ -23,12 +23,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Bounds of a server.
 const (
-	maxConnections = 256      // open at once; more are closed at accept
+	maxConnections = 256      // open at once unless told otherwise; more are closed at accept
 	maxLine        = 64 << 10 // of a request
 	maxMethods     = 64       // different ones that are counted
 )
@@ -58,6 +59,10 @@ const (
 type Options struct {
 	// Addr is the loopback address and port to listen on, "127.0.0.1:0" for any port.
 	Addr string
+	// All has the server listen on every address of 127.0.0.0/8 at once; Addr gives the port.
+	All bool
+	// Connections is how many may be open at once, more are closed at accept; 0 for 256.
+	Connections int
 	// Dialect is one of Pools or Others.
 	Dialect string
 	TLS     TLS
@@ -86,6 +91,29 @@ type Server struct {
 	accepted int
 	open     map[net.Conn]bool
 	methods  map[string]int
+	seen     Seen
+}
+
+// Seen is the most that a server saw of any one connection.
+type Seen struct {
+	// Bytes came on one connection, those of TLS included.
+	Bytes int64
+	// Time is how long one was open, as far as they have ended.
+	Time time.Duration
+}
+
+// counted counts the bytes that come on a connection.
+type counted struct {
+	net.Conn
+	began time.Time
+	read  atomic.Int64
+}
+
+// Read counts.
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.read.Add(int64(n))
+	return n, err
 }
 
 // Pools gives the names of the pools: the four dialects.
@@ -114,6 +142,13 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		}
 	}
 	var listen net.ListenConfig
+	if opts.All {
+		// On all addresses of the machine: enter turns away who comes to another than a loopback one.
+		ap = netip.AddrPortFrom(netip.IPv4Unspecified(), ap.Port())
+	}
+	if s.opts.Connections <= 0 {
+		s.opts.Connections = maxConnections
+	}
 	if s.listener, err = listen.Listen(ctx, "tcp", ap.String()); err != nil {
 		return nil, fmt.Errorf("spar: %w", err)
 	}
@@ -146,6 +181,13 @@ func (s *Server) Methods() map[string]int {
 	return maps.Clone(s.methods)
 }
 
+// Seen is the most that the server saw so far, of connections that have ended.
+func (s *Server) Seen() Seen {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
+}
+
 // Close ends all connections and waits for them.
 func (s *Server) Close() {
 	s.cancel()
@@ -176,6 +218,7 @@ func (s *Server) accept() {
 			}
 			continue
 		}
+		conn = &counted{Conn: conn, began: time.Now()}
 		if !s.enter(conn) {
 			_ = conn.Close()
 			continue
@@ -191,7 +234,10 @@ func (s *Server) enter(conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.accepted++
-	if len(s.open) >= maxConnections || s.ctx.Err() != nil {
+	if local, ok := conn.LocalAddr().(*net.TCPAddr); !ok || !local.IP.IsLoopback() {
+		return false
+	}
+	if len(s.open) >= s.opts.Connections || s.ctx.Err() != nil {
 		return false
 	}
 	s.open[conn] = true
@@ -203,6 +249,9 @@ func (s *Server) leave(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, conn)
+	if c, ok := conn.(*counted); ok {
+		s.seen.Bytes, s.seen.Time = max(s.seen.Bytes, c.read.Load()), max(s.seen.Time, time.Since(c.began))
+	}
 }
 
 // peeked is a connection whose first bytes were looked at.
