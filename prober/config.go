@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	minecanary "github.com/minecanary/minecanary"
 )
 
 // The bounds of what is said and heard; they can't be configured away (design, law 3).
@@ -29,10 +31,21 @@ const (
 type Config struct {
 	// Allow lifts the address rule for these networks, and nothing else: the port list and all budgets still hold.
 	Allow []netip.Prefix
-	// Deny is never asked, whatever Allow says: own networks, those who asked to be left alone.
+	// Deny is never asked, whatever Allow says.
 	Deny []netip.Prefix
+	// Own is not asked unless Allow says so: the networks that are watched, the addresses of this machine.
+	Own []netip.Prefix
+	// Refuse tells why an endpoint may not be asked now, in a few words, and "" if it may: those who asked to be left
+	// alone, those that are on hold. It is asked before each probe and each connection, by several goroutines, whatever
+	// Allow says. nil refuses nothing.
+	Refuse func(minecanary.Endpoint) string
 	// DenyPorts is never asked.
 	DenyPorts []uint16
+	// Source is the address that connections come from: at most one of each family, as they stand on an interface of
+	// this machine. Once one is named, endpoints of the other family are not asked. Empty: the system chooses.
+	Source []netip.Addr
+	// Proxy is the SOCKS5 proxy that all connections go through; Source is then for the connection to it.
+	Proxy SOCKS5
 	// Agent is the program's name that pools get to see. "" means the name of a miner of each dialect (cpuminer/1.0.4,
 	// XMRig/6.21.0, MagicBean/1.0.0): some pools serve only agents they know, and an own name tells the pool's
 	// operator who asks. At most 128 bytes of printable ASCII.
@@ -170,7 +183,18 @@ func (c Config) Validate() error {
 	if len(c.Agent) > maxAgent || slices.ContainsFunc([]byte(c.Agent), func(b byte) bool { return b < 0x20 || b > 0x7e }) {
 		errs = append(errs, fmt.Errorf("agent must be at most %d bytes of printable ASCII", maxAgent))
 	}
-	for _, p := range slices.Concat(c.Allow, c.Deny) {
+	errs = append(errs, c.Proxy.check())
+	families := map[bool]int{}
+	for _, a := range c.Source {
+		families[a.Is4()]++
+		if !a.IsValid() || a.Is4In6() || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() || families[a.Is4()] > 1 {
+			errs = append(errs, fmt.Errorf("source %v must be one IPv4 or IPv6 address of this machine", a))
+		}
+	}
+	if c.Proxy.Addr.IsValid() && len(c.Source) > 0 && families[c.Proxy.Addr.Addr().Is4()] == 0 {
+		errs = append(errs, fmt.Errorf("no source has the family of the SOCKS5 proxy %v", c.Proxy.Addr))
+	}
+	for _, p := range slices.Concat(c.Allow, c.Deny, c.Own) {
 		if !p.IsValid() || p.Addr().Is4In6() {
 			errs = append(errs, fmt.Errorf("network %v is not an IPv4 or IPv6 prefix", p))
 		}

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that what the tests with real services need is there: Java 17 and Maven (Kafka and Elasticsearch come as
-# Maven artifacts), redis-server with redis-cli, kcat and curl. As root on Debian or Ubuntu it installs what is missing.
+# Maven artifacts), redis-server with redis-cli, kcat, curl and ip. As root on Debian or Ubuntu it installs what is missing.
 set -euo pipefail
 
-declare -A package=([java]=openjdk-17-jre-headless [mvn]=maven [redis-server]=redis-server [redis-cli]=redis-tools [kcat]=kcat [curl]=curl [setpriv]=util-linux)
+declare -A package=([java]=openjdk-17-jre-headless [mvn]=maven [redis-server]=redis-server [redis-cli]=redis-tools [kcat]=kcat [curl]=curl [setpriv]=util-linux [ip]=iproute2)
 missing=()
 for tool in "${!package[@]}"; do
 	command -v "$tool" >/dev/null 2>&1 || missing+=("${package[$tool]}")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,9 @@ func TestAppend(t *testing.T) {
 	if reason != "" {
 		t.Fatal(reason)
 	}
+	if c.Number != 2 || c.Begins {
+		t.Errorf("number %d, begins %v; want 2, false", c.Number, c.Begins)
+	}
 	if diff := cmp.Diff(record(1), c.Record); diff != "" {
 		t.Errorf("record read back (-want +got):\n%s", diff)
 	}
@@ -122,6 +126,10 @@ func TestOpenAfterCrash(t *testing.T) {
 	last := bytes.LastIndexByte(whole[:len(whole)-1], '\n') + 1
 	path := filepath.Join(t.TempDir(), "audit.ndjson")
 	for size := last; size <= len(whole); size += 7 {
+		// The record that was not written to its end is in no head.
+		if err := os.Remove(path + headEnd); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(path, whole[:size], 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -146,6 +154,9 @@ func TestOpenAfterCrash(t *testing.T) {
 		}
 	}
 	// Two crashes in a row leave two torn lines.
+	if err := os.Remove(path + headEnd); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, append(append(whole[:last:last], `{"time":"2023-`...), "\n{\"ti"...), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +237,7 @@ func TestText(t *testing.T) {
 	for _, p := range []*string{&rec.Client, &rec.Endpoint, &rec.Local, &rec.Dialect, &rec.Outcome, &rec.Verdict} {
 		*p = rec.Why
 	}
-	line, err := encode(rec, noPrev, noPrev)
+	line, err := encode(rec, noLink, true, noPrev)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,13 +261,13 @@ func TestText(t *testing.T) {
 // FuzzVerify: no panic, and what Verify accepts is a chain by a second, plain reading.
 func FuzzVerify(f *testing.F) {
 	var chain []byte
-	prev := noPrev
+	last := noLink
 	for i := range 3 {
-		line, err := encode(record(i), prev, "")
+		line, err := encode(record(i), last, false, "")
 		if err != nil {
 			f.Fatal(err)
 		}
-		prev = sum(line)
+		last = link{last.number + 1, sum(line)}
 		chain = append(append(chain, line...), '\n')
 	}
 	f.Add(chain)
@@ -279,7 +290,7 @@ func FuzzVerify(f *testing.F) {
 			if !ok || hash != sum([]byte(body))+`"}` {
 				continue // torn
 			}
-			if !strings.Contains(body, before) {
+			if continues := found == 0 && strings.Contains(body, `"begins":true`); !continues && !strings.Contains(body, before) {
 				t.Errorf("record %d does not name the one before", found+1)
 			}
 			before = sum([]byte(line))
@@ -289,4 +300,21 @@ func FuzzVerify(f *testing.F) {
 			t.Errorf("Verify found %d records, want %d", records, found)
 		}
 	})
+}
+
+// BenchmarkAppend is one record of the trail, its head included.
+func BenchmarkAppend(b *testing.B) {
+	f, err := Open(filepath.Join(b.TempDir(), "audit.ndjson"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	rec := record(1)
+	for b.Loop() {
+		if err := f.Append(rec); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		b.Fatal(err)
+	}
 }
