@@ -165,15 +165,18 @@ func runDetect(ctx context.Context, e env, o detectOptions, paths []string) erro
 		closers = append(closers, out)
 		deps.Sinks = append(deps.Sinks, out)
 	}
+	ours := newOurs(cfg)
 	if o.probe == "auto" {
 		log, err := openAudit(cfg.Prober.Audit)
 		if err != nil {
 			return err
 		}
 		closers = append(closers, log)
-		if deps.Verifier, err = newProber(cfg, log, nil); err != nil {
+		p, err := newProber(cfg, log, nil, func(err error) { say(e.stderr, "%v", err) })
+		if err != nil {
 			return err
 		}
+		deps.Verifier, ours.made = p, p.Made
 	}
 	if o.feed != "" {
 		publisher, err := newPublisher(cfg, lists.refuse, nil)
@@ -198,7 +201,7 @@ func runDetect(ctx context.Context, e env, o detectOptions, paths []string) erro
 		}
 		return text, done
 	})
-	err = pump(ctx, src, stage, engine)
+	err = pump(ctx, src, stage, engine, ours)
 	stop()
 	for _, c := range closers {
 		err = errors.Join(err, c.Close())

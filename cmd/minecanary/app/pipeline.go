@@ -12,8 +12,8 @@ import (
 )
 
 // pump runs source → decode → engine until the source ends or ctx does. When ctx ends, reading stops, what was read is
-// dropped unacknowledged, and the engine saves what it has applied.
-func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine *enrich.Engine) error {
+// dropped unacknowledged, and the engine saves what it has applied. What is ours does not reach the engine.
+func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine *enrich.Engine, ours ours) error {
 	if err := src.Connect(ctx); err != nil {
 		return err
 	}
@@ -53,6 +53,7 @@ func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine 
 					in.Batch.Records[i] = r.Data[o.Begin:o.End]
 				}
 			}
+			ours.leaveOut(in.Batch)
 			select {
 			case inputs <- in:
 			case <-ctx.Done():

@@ -94,6 +94,7 @@ type service struct {
 	status *status
 	quiet  quiet
 	bad    *badLines
+	ours   ours
 	close  []io.Closer
 
 	// What a deployment of several processes has; nil in the embedded one.
@@ -144,7 +145,7 @@ func runServe(ctx context.Context, e env, cfg *config.Config, follow bool) error
 // openService does the I/O of the start on this machine: state, hits file, audit trail. Services elsewhere are waited for
 // later.
 func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logger, follow bool) (_ *service, err error) {
-	s := &service{cfg: cfg, log: log, status: newStatus(), ctx: ctx}
+	s := &service{cfg: cfg, log: log, status: newStatus(), ctx: ctx, ours: newOurs(cfg)}
 	defer func() {
 		if err != nil {
 			for _, c := range slices.Backward(s.close) {
@@ -216,9 +217,13 @@ func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logge
 			return nil, err
 		}
 		s.close = append(s.close, trail)
-		if deps.Verifier, err = newProber(cfg, trail, s.purse); err != nil {
+		p, err := newProber(cfg, trail, s.purse, func(err error) {
+			s.log.Error("list of refusals", slog.Any("error", err))
+		})
+		if err != nil {
 			return nil, err
 		}
+		deps.Verifier, s.ours.made = p, p.Made
 	}
 	if cfg.Feed.Dir != "" {
 		p, err := newPublisher(cfg, refuse, s.published)
@@ -364,7 +369,7 @@ func (s *service) run(parent context.Context) error {
 			g.Go(func() error { return s.lists.follow(ctx) })
 		}
 		s.log.Info("started", slog.String("version", thisBuild().Version), slog.String("scorer", s.cfg.Score.Scorer), slog.String("probe", s.cfg.Prober.Mode))
-		err := pump(ctx, s.source, s.stage, s.engine)
+		err := pump(ctx, s.source, s.stage, s.engine, s.ours)
 		c := s.stage.Counts()
 		s.log.Info("stopped", slog.Uint64("records", c.Records), slog.Uint64("skipped", decode.Total(c.Skipped)), slog.Uint64("bad", decode.Total(c.Bad)), slog.Uint64("repeated_batches", s.engine.Stats().Repeated))
 		return err

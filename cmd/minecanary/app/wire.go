@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +39,17 @@ func engineConfig(cfg *config.Config, finite bool) enrich.Config {
 func proberConfig(cfg *config.Config) prober.Config {
 	p := prober.DefaultConfig()
 	c := cfg.Prober
-	p.Allow = c.Allow
+	p.Allow, p.Own = c.Allow, slices.Clone(cfg.Network.Local)
+	// The configuration was checked: what is no address is empty.
+	for _, source := range c.Source {
+		if a, err := netip.ParseAddr(source); err == nil {
+			p.Source = append(p.Source, a)
+		}
+	}
+	if c.SOCKS5 != "" {
+		ap, _ := netip.ParseAddrPort(c.SOCKS5)
+		p.Proxy = prober.SOCKS5{Addr: ap, User: c.SOCKS5User, Password: c.SOCKS5Password}
+	}
 	p.DenyPorts = append(p.DenyPorts, c.DenyPorts...)
 	p.Agent = agent(c.Agent, c.Contact)
 	p.Expiry = c.Expiry
@@ -57,11 +70,40 @@ func agent(name, contact string) string {
 	return name + " (" + contact + ")"
 }
 
-// newProber gives the prober; purse is nil for budgets of this process alone.
-func newProber(cfg *config.Config, trail prober.Auditor, purse prober.Purse) (*prober.Prober, error) {
+// newProber gives the prober; purse is nil for budgets of this process alone. warn hears of files of refusals that have
+// become bad.
+func newProber(cfg *config.Config, trail prober.Auditor, purse prober.Purse, warn func(error)) (*prober.Prober, error) {
 	p := proberConfig(cfg)
 	p.Purse = purse
+	own, err := ownAddresses()
+	if err != nil {
+		return nil, err
+	}
+	p.Own = append(p.Own, own...)
+	refusals, err := newRefusals(cfg.Prober.Deny, cfg.Prober.Hold, time.Now, warn)
+	if err != nil {
+		return nil, err
+	}
+	if refusals != nil {
+		p.Refuse = refusals.refuse
+	}
 	return prober.New(p, trail, nil)
+}
+
+// ownAddresses gives the addresses of this machine: what listens there is not for strangers, and the prober is none.
+func ownAddresses() ([]netip.Prefix, error) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("addresses of this machine: %w", err)
+	}
+	var own []netip.Prefix
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			addr := minecanary.CanonicalAddr(p.Addr())
+			own = append(own, netip.PrefixFrom(addr, addr.BitLen()))
+		}
+	}
+	return own, nil
 }
 
 // defaultAudit is where detect and probe keep the record of every probe: in the person's state folder (XDG Base Directory

@@ -21,7 +21,7 @@ import (
 
 // Config is the whole configuration. Start from Default or Load. Tags: yaml is the key, doc the sentence for people, enum
 // the allowed words, min and max the range (of a text, max is its length in bytes), item what a text stands for (path,
-// glob, listen, hostport, url, ascii), secret hides the value in Show. The ranges of prober are within those of the prober's own
+// glob, listen, address, addrport, hostport, url, ascii), secret hides the value in Show. The ranges of prober are within those of the prober's own
 // configuration; agent and contact together fit its name of 128 bytes.
 type Config struct {
 	Input   Input   `yaml:"input" doc:"Where records come from: files here, or topics (kafka.topics)."`
@@ -56,7 +56,8 @@ type Input struct {
 
 // Network says which network is watched.
 type Network struct {
-	Local []netip.Prefix `yaml:"local" doc:"Its networks. They decide who is the client, instead of the sensor's flags, and never enter the feed."`
+	Local   []netip.Prefix `yaml:"local" doc:"Its networks. They decide who is the client, instead of the sensor's flags, never enter the feed, and are not probed unless prober.allow says so."`
+	Probers []netip.Prefix `yaml:"probers" doc:"Addresses of probers as the sensors see them: behind address translation or a proxy, or on other machines. Their connections are left out, those from prober.source and this process's own are so anyway."`
 }
 
 // Slice says how whole connections are cut.
@@ -96,7 +97,13 @@ type Prober struct {
 	Mode            string         `yaml:"mode" enum:"auto,off" doc:"auto asks the servers of suspects, off asks nobody. auto needs prober.contact."`
 	Contact         string         `yaml:"contact" item:"ascii" max:"72" doc:"Mail address or page that the probed find you by; it is part of the name that the prober gives."`
 	Allow           []netip.Prefix `yaml:"allow" doc:"Networks that may be probed although they are not public; lifts the address rule alone."`
+	Deny            []string       `yaml:"deny" item:"path" doc:"Files of addresses, networks and endpoints that are never probed, such as those of people who asked to be left alone (docs/lists.md). Changes hold within 10 seconds."`
+	Hold            []string       `yaml:"hold" item:"path" doc:"Files as prober.deny, of what is not probed for now: expires= says until when."`
 	DenyPorts       []uint16       `yaml:"deny_ports" min:"1" max:"65535" doc:"Ports that are never probed, added to the built-in list."`
+	Source          []string       `yaml:"source" item:"address" doc:"Addresses of this machine that probes come from, at most one IPv4 and one IPv6. With one alone, servers of the other family are not probed. Whatever else comes from them is not looked at."`
+	SOCKS5          string         `yaml:"socks5" item:"addrport" doc:"SOCKS5 proxy that probes go through, address:port; empty uses none. network.probers tells which address it shows."`
+	SOCKS5User      string         `yaml:"socks5_user" item:"ascii" max:"255" doc:"User to log in to it as; empty does not log in."`
+	SOCKS5Password  string         `yaml:"socks5_password" item:"ascii" max:"255" secret:"true" doc:"Its password. Better set by the environment."`
 	Agent           string         `yaml:"agent" item:"ascii" max:"48" doc:"What the prober calls itself; empty is the built-in name."`
 	ConnectTimeout  time.Duration  `yaml:"connect_timeout" min:"100ms" max:"30s" doc:"For one connection to be made."`
 	AnswerTimeout   time.Duration  `yaml:"answer_timeout" min:"100ms" max:"30s" doc:"For the answer to one dialect."`
@@ -295,6 +302,17 @@ func (c *Config) problems(bad map[string]bool) Problems {
 			formatDuration(c.Prober.ConnectTimeout+c.Prober.AnswerTimeout),
 		"prober.endpoint_timeout", "prober.answer_timeout", "prober.connect_timeout")
 
+	rule((c.Prober.SOCKS5User == "") == (c.Prober.SOCKS5Password == ""),
+		"must come with prober.socks5_password, and it with prober.socks5_user", "prober.socks5_user", "prober.socks5_password")
+	rule(c.Prober.SOCKS5 != "" || c.Prober.SOCKS5User == "", "must name a proxy to log in to", "prober.socks5", "prober.socks5_user")
+	families := map[bool]int{}
+	for _, s := range c.Prober.Source {
+		families[strings.Contains(s, ":")]++
+	}
+	rule(families[true] <= 1 && families[false] <= 1, "must have at most one IPv4 and one IPv6 address", "prober.source")
+	rule(c.Prober.SOCKS5 == "" || len(c.Prober.Source) == 0 || families[strings.HasPrefix(c.Prober.SOCKS5, "[")] > 0,
+		"must have an address of the proxy's family", "prober.source", "prober.socks5")
+
 	// No two writers of one file.
 	writers := map[string]string{}
 	for _, w := range []struct{ path, file string }{
@@ -372,6 +390,27 @@ func checkListen(s string) string {
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
 		return want
+	}
+	return ""
+}
+
+// checkAddress checks an address that a machine can have.
+func checkAddress(s string) string {
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" || a.Is4In6() || a.IsUnspecified() || a.IsMulticast() {
+		return "must be an address such as 192.0.2.1 or 2001:db8::1"
+	}
+	return ""
+}
+
+// checkAddrPort checks address:port; a name is none.
+func checkAddrPort(s string) string {
+	if s == "" {
+		return ""
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil || ap.Port() == 0 || checkAddress(ap.Addr().String()) != "" {
+		return "must be address:port, such as 192.0.2.1:1080, without a name"
 	}
 	return ""
 }

@@ -384,6 +384,14 @@ func (f *field) checkText(s string) string {
 		if reason := checkListen(s); reason != "" {
 			return f.quoted(reason, s)
 		}
+	case f.item == "address":
+		if reason := checkAddress(s); reason != "" {
+			return f.quoted(reason, s)
+		}
+	case f.item == "addrport":
+		if reason := checkAddrPort(s); reason != "" {
+			return f.quoted(reason, s)
+		}
 	case f.item == "hostport":
 		if reason := checkHostPort(s); reason != "" {
 			return f.quoted(reason, s)

@@ -50,8 +50,10 @@ func (f *field) allowed() string {
 		s = "ASCII, at most " + f.max + " bytes"
 	case f.item == "glob":
 		s = "path or pattern"
-	case f.item == "listen":
+	case f.item == "listen", f.item == "addrport":
 		s = "address:port"
+	case f.item == "address":
+		s = "address"
 	case len(f.enum) > 0:
 		s = "`" + strings.Join(f.enum, "`, `") + "`"
 	case f.min != "" && f.max != "":
