@@ -19,6 +19,10 @@ go test -run '^$' -bench . -benchmem ./consumer/zeek ./consumer/eve ./consumer/f
 go test -count=1 -run '^TestMemoryPerSuspect$' -v ./enrich/memory | grep 'bytes per suspect'
 
 echo
+BENCH_BINARY="$PWD/bin/minecanary" go test -count=1 -tags services -timeout 30m -run '^TestProber$' -v ./bench | grep -Ev '^(=== RUN|PASS$)'
+go test -run '^$' -bench . ./prober/noise | grep Benchmark
+
+echo
 echo "== the distributed way, with real Kafka, Redis and Elasticsearch on two processors"
 two=
 command -v taskset >/dev/null 2>&1 && [ "$(nproc)" -gt 2 ] && two="taskset -c 0,1"
