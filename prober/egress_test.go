@@ -448,13 +448,13 @@ func TestEgressConfig(t *testing.T) {
 func TestDialEnds(t *testing.T) {
 	t.Parallel()
 	gone := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
 	at := serve(t, func(conn net.Conn) {
 		_, _ = conn.Write([]byte{5, 0})
+		cancel()
 		_, _ = io.Copy(io.Discard, conn)
 		close(gone)
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel)
 	g := newGuard(proxied(at, "", ""))
 	if _, err := g.dial(ctx, 30*time.Second, netip.MustParseAddrPort("127.0.0.1:3333")); err == nil {
 		t.Error("no error")

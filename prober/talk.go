@@ -1,7 +1,6 @@
 package prober
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -280,8 +279,11 @@ const maxTurns = 8
 // noiseLength is what a Stratum V2 responder says to any 64 bytes (specification, 04 Protocol Security, act 2).
 const noiseLength = 234
 
-// alertRecord begins a TLS alert (RFC 8446 section 5.1): record type and major version.
-var alertRecord = []byte{0x15, 0x03}
+// isAlert tells a TLS alert (RFC 8446 sections 5.1 and 6): record type, version 3.0 to 3.4, a length of two, level and
+// description. All of it is looked at, as noise may begin with any two bytes.
+func isAlert(b []byte) bool {
+	return len(b) >= 7 && b[0] == 0x15 && b[1] == 3 && b[2] <= 4 && b[3] == 0 && b[4] == 2 && (b[5] == 1 || b[5] == 2)
+}
 
 // first takes note of a segment, of the first above all: a TLS alert is what a server of TLS says to plain text, and no message.
 func (c *conversation) first(b []byte) {
@@ -290,7 +292,7 @@ func (c *conversation) first(b []byte) {
 	if c.heard || c.alert {
 		return
 	}
-	if _, secured := c.conn.(*tls.Conn); !secured && bytes.HasPrefix(b, alertRecord) {
+	if _, secured := c.conn.(*tls.Conn); !secured && isAlert(b) {
 		c.alert = true
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 
 	minecanary "github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/prober"
+	"github.com/minecanary/minecanary/prober/spar"
 )
 
 // TestHostileCertificates: a certificate chain beyond the bound is not read to its end, and no byte of a subject gets
@@ -100,4 +102,51 @@ func answer(conn net.Conn) {
 	}
 	_, _ = conn.Write([]byte(`{"id":1,"result":[[["mining.notify","a"]],"4ef7006b",8],"error":null}` + "\n"))
 	_, _ = conn.Read(make([]byte, 1)) // until the client is done
+}
+
+// TestAlert: a server of TLS answers plain text with an alert, and is then asked over TLS; noise that begins like an alert is
+// none.
+func TestAlert(t *testing.T) {
+	t.Parallel()
+	server := start(t, spar.Options{Dialect: "stratum-v1", TLS: spar.Only})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	// The sparring pool closes upon plain text; this one says why, as most servers do, and hands everything else on.
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				first := make([]byte, 4096)
+				n, err := conn.Read(first)
+				if err != nil {
+					return
+				}
+				if first[0] != 0x16 {
+					_, _ = conn.Write([]byte{0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46})
+					return
+				}
+				behind, err := net.Dial("tcp", server.Addr().String())
+				if err != nil {
+					return
+				}
+				defer func() { _ = behind.Close() }()
+				if _, err := behind.Write(first[:n]); err != nil {
+					return
+				}
+				go func() { _, _ = io.Copy(behind, conn) }()
+				_, _ = io.Copy(conn, behind)
+			}()
+		}
+	}()
+	got := newProber(t, loopback(), &trail{}).Probe(t.Context(), endpoint(netip.MustParseAddrPort(listener.Addr().String())), prober.ProbeOptions{})
+	if got.Status != minecanary.Confirmed || !got.TLS || got.Connections != 2 {
+		t.Errorf("got %s over TLS %v in %d connections, want it confirmed in two: %s", got.Status, got.TLS, got.Connections, got.Reason)
+	}
 }

@@ -32,7 +32,7 @@ const (
 	probeParallel    = 64
 	maxProbeParallel = 20_000
 	// probeStarts is how many are begun a second at most, so that many do not keep each other waiting.
-	probeStarts = 3000
+	probeStarts = 2000
 )
 
 type probeOptions struct {
