@@ -436,18 +436,13 @@ func (e *Engine) progress(b *Batch) {
 // dropAllowed takes out the slices to endpoints that the allow list names.
 func (e *Engine) dropAllowed(b *Batch) {
 	now := e.cfg.Now()
-	kept, records := b.Slices[:0], b.Records[:0]
-	for i := range b.Slices {
-		if _, ok := e.lists.Allowed(b.Slices[i].Server, now); ok {
+	b.Keep(func(s *minecanary.Slices) bool {
+		_, ok := e.lists.Allowed(s.Server, now)
+		if ok {
 			e.allowed.Add(1)
-			continue
 		}
-		kept = append(kept, b.Slices[i])
-		if b.Records != nil {
-			records = append(records, b.Records[i])
-		}
-	}
-	b.Slices, b.Records = kept, records
+		return !ok
+	})
 }
 
 // annotate hands the records of a batch that touch confirmed or known endpoints to those who want them.

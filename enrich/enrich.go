@@ -29,6 +29,21 @@ type Batch struct {
 	Newest int64
 }
 
+// Keep leaves out the slices that keep says no to, each with its record.
+func (b *Batch) Keep(keep func(*minecanary.Slices) bool) {
+	kept, records := b.Slices[:0], b.Records[:0]
+	for i := range b.Slices {
+		if !keep(&b.Slices[i]) {
+			continue
+		}
+		kept = append(kept, b.Slices[i])
+		if b.Records != nil {
+			records = append(records, b.Records[i])
+		}
+	}
+	b.Slices, b.Records = kept, records
+}
+
 // Annotated is a record that touches a confirmed or known endpoint, and what is known of it.
 type Annotated struct {
 	minecanary.Pair

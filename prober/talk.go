@@ -319,17 +319,12 @@ func (c *conversation) lead(session dialect.Session) error {
 			if !told && quietAt.Before(until) {
 				wait = quietAt
 			}
-			if err := c.conn.SetReadDeadline(wait); err != nil {
-				return err
-			}
-			n, err := c.conn.Read(c.buf[:])
-			if n > 0 {
-				c.first(c.buf[:n])
+			b, err := c.segment(wait)
+			if len(b) > 0 {
 				quietAt = time.Now().Add(c.cfg.Quiet)
-				c.said.received(c.buf[:n])
-				_ = c.reader.Feed(c.buf[:n]) // a line too long for it may be none in this dialect
+				_ = c.reader.Feed(b) // a line too long for it may be none in this dialect
 				var done bool
-				if say, done = session.Take(c.buf[:n]); done {
+				if say, done = session.Take(b); done {
 					return errDecided
 				}
 			}
@@ -410,16 +405,24 @@ func (c *conversation) hear(last bool) (answered bool, err error) {
 	}
 }
 
-// read takes one segment, or fails with os.ErrDeadlineExceeded, errDecided or what ended the connection.
-func (c *conversation) read(until time.Time) error {
+// segment takes one segment, which is good until the next, and what ended the read; both may come together.
+func (c *conversation) segment(until time.Time) ([]byte, error) {
 	if err := c.conn.SetReadDeadline(until); err != nil {
-		return err
+		return nil, err
 	}
 	n, err := c.conn.Read(c.buf[:])
 	if n > 0 {
 		c.first(c.buf[:n])
 		c.said.received(c.buf[:n])
-		if err := c.reader.Feed(c.buf[:n]); err != nil {
+	}
+	return c.buf[:n], err
+}
+
+// read takes one segment, or fails with os.ErrDeadlineExceeded, errDecided or what ended the connection.
+func (c *conversation) read(until time.Time) error {
+	b, err := c.segment(until)
+	if len(b) > 0 {
+		if err := c.reader.Feed(b); err != nil {
 			return err
 		}
 		if c.reader.Decided() {

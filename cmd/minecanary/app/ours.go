@@ -33,17 +33,7 @@ func (o ours) leaveOut(b *enrich.Batch) {
 	if len(o.networks) == 0 && o.made == nil {
 		return
 	}
-	kept, records := b.Slices[:0], b.Records[:0]
-	for i := range b.Slices {
-		if o.has(&b.Slices[i]) {
-			continue
-		}
-		kept = append(kept, b.Slices[i])
-		if b.Records != nil {
-			records = append(records, b.Records[i])
-		}
-	}
-	b.Slices, b.Records = kept, records
+	b.Keep(func(s *minecanary.Slices) bool { return !o.has(s) })
 }
 
 // has tells whether slices are of a connection of ours.
