@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -212,6 +213,26 @@ func (g *got) readN(t *testing.T, s *Source, n int) {
 	}
 }
 
+// differs tells in a line where two sequences part, or "": thousands of values are no message for people.
+func differs(want, got []string) string {
+	if slices.Equal(want, got) {
+		return ""
+	}
+	short := func(values []string, from int) []string {
+		var heads []string
+		for _, v := range values[min(from, len(values)):min(from+3, len(values))] {
+			heads = append(heads, v[:min(len(v), 20)])
+		}
+		return heads
+	}
+	at := 0
+	for at < min(len(want), len(got)) && want[at] == got[at] {
+		at++
+	}
+	twice := len(got) - len(slices.Compact(slices.Sorted(slices.Values(got))))
+	return fmt.Sprintf("%d values, %d of them twice, want %d; from %d on %q, want %q", len(got), twice, len(want), at, short(got, at), short(want, at))
+}
+
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -239,11 +260,11 @@ func committed(t *testing.T, c Client, group, topic string, partition int) int64
 	return res.Topics[topic][0].CommittedOffset
 }
 
-// kcat produces lines to one partition.
+// kcat produces lines to one partition, in order and once also when the broker makes it try again.
 func kcat(t *testing.T, c Client, topic string, partition int, compression string, lines []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "kcat", "-b", strings.Join(c.Brokers, ","), "-P", "-t", topic,
-		"-p", strconv.Itoa(partition), "-z", compression, "-X", "acks=all", "-X", "linger.ms=5", "-X", "message.max.bytes=10000000")
+		"-p", strconv.Itoa(partition), "-z", compression, "-X", "enable.idempotence=true", "-X", "linger.ms=5", "-X", "message.max.bytes=10000000")
 	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("kcat: %v\n%s", err, out)

@@ -5,6 +5,7 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
 
 	"github.com/minecanary/minecanary/consumer"
@@ -24,40 +24,49 @@ func testMarkers(t *testing.T, c Client) { //nolint:thelper // a subtest
 	p := producer(t, c, LZ4)
 	client := &kafka.Client{Addr: kafka.TCP(c.Brokers...), Transport: &kafka.Transport{}}
 	defer client.Transport.(*kafka.Transport).CloseIdleConnections()
-	transaction := func(commit bool) {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		for ctx.Err() == nil {
-			id, err := client.InitProducerID(ctx, &kafka.InitProducerIDRequest{TransactionalID: top, TransactionTimeoutMs: 10_000})
-			if err == nil {
-				err = id.Error
-			}
-			if err == nil {
-				producer := id.Producer
-				var added *kafka.AddPartitionsToTxnResponse
-				added, err = client.AddPartitionsToTxn(ctx, &kafka.AddPartitionsToTxnRequest{
-					TransactionalID: top, ProducerID: producer.ProducerID, ProducerEpoch: producer.ProducerEpoch,
-					Topics: map[string][]kafka.AddPartitionToTxn{top: {{Partition: 0}}},
-				})
-				if err == nil {
-					err = added.Topics[top][0].Error
-				}
-				if err == nil {
-					var end *kafka.EndTxnResponse
-					end, err = client.EndTxn(ctx, &kafka.EndTxnRequest{
-						TransactionalID: top, ProducerID: producer.ProducerID, ProducerEpoch: producer.ProducerEpoch, Committed: commit,
-					})
-					if err == nil {
-						err = end.Error
-					}
-				}
-			}
+	transaction := func(ctx context.Context, txn string, commit bool) error {
+		id, err := client.InitProducerID(ctx, &kafka.InitProducerIDRequest{TransactionalID: txn, TransactionTimeoutMs: 10_000})
+		if err != nil {
+			return err
+		}
+		if id.Error != nil {
+			return id.Error
+		}
+		producer := id.Producer
+		added, err := client.AddPartitionsToTxn(ctx, &kafka.AddPartitionsToTxnRequest{
+			TransactionalID: txn, ProducerID: producer.ProducerID, ProducerEpoch: producer.ProducerEpoch,
+			Topics: map[string][]kafka.AddPartitionToTxn{top: {{Partition: 0}}},
+		})
+		if err != nil {
+			return err
+		}
+		if err := added.Topics[top][0].Error; err != nil {
+			return err
+		}
+		end, err := client.EndTxn(ctx, &kafka.EndTxnRequest{
+			TransactionalID: txn, ProducerID: producer.ProducerID, ProducerEpoch: producer.ProducerEpoch, Committed: commit,
+		})
+		if err != nil {
+			return err
+		}
+		return end.Error
+	}
+	// The first tries fail while the coordinator is being made. An id serves once: one whose transaction was left half
+	// way may be fenced for minutes.
+	ids := 0
+	transact := func(commit bool) {
+		var errs []error
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience/10)
+			ids++
+			err := transaction(ctx, fmt.Sprintf("%s-%d", top, ids), commit)
+			cancel()
 			if err == nil {
 				return
 			}
-			time.Sleep(100 * time.Millisecond) // the coordinator is being made
+			errs = append(errs, err)
 		}
-		t.Fatal("no transaction")
+		t.Fatal("no transaction: ", errors.Join(errs...))
 	}
 	want := []string{}
 	for i := range 3 {
@@ -68,13 +77,13 @@ func testMarkers(t *testing.T, c Client) { //nolint:thelper // a subtest
 		for _, m := range m {
 			want = append(want, string(m.Value))
 		}
-		transaction(i%2 == 0)
-		transaction(true)
+		transact(i%2 == 0)
+		transact(true)
 	}
 	s := connect(t, Config{Client: c, Topics: []string{top}})
 	g := newGot()
 	g.readN(t, s, len(want))
-	if diff := cmp.Diff(want, g.values[top+"/0"]); diff != "" {
+	if diff := differs(want, g.values[top+"/0"]); diff != "" {
 		t.Error(diff)
 	}
 	eventually(t, "at its end", func() bool { return s.AtEnd(top+"/0") && s.Stats()[top+"/0"].End > int64(len(want)) })
