@@ -89,14 +89,19 @@ func (v Verdict) Valid(now time.Time) bool { return v.Status != "" && now.Before
 // Question is what a verifier is asked: is this endpoint a mining pool?
 type Question struct {
 	Endpoint Endpoint
-	// Client is on whose behalf the question is asked: the suspect with the best score.
+	// Client is on whose behalf the question is asked: the suspect with the best score. It is unset for the catalogue.
 	Client netip.Addr
+	// Catalogue tells that the catalogue's schedule asks, not a client: the operator wants it known whether the endpoint
+	// is still a pool. There is no session then that anybody saw, and budgets of its own hold (ProbeCost).
+	Catalogue bool
 	// Reply tells that packets were seen from the server, Payload that it sent data: a real two-way session.
 	Reply, Payload bool
 	// TLS tells that the sensor saw TLS; only a hint for what to try first.
 	TLS bool
 	// Name is the server name the client used (SNI), "" if unknown.
 	Name string
+	// First is the dialect to try first, as the catalogue has it; "" if it has none.
+	First string
 	// Why is one line for the audit record.
 	Why string
 }

@@ -26,7 +26,7 @@ const (
 type probe struct {
 	*Prober
 	ep      minecanary.Endpoint
-	cost    Cost
+	cost    minecanary.ProbeCost
 	opts    ProbeOptions
 	cfg     Config // the prober's, with the probe's timeout
 	order   []dialect.Dialect
@@ -47,6 +47,7 @@ type probe struct {
 	unasked bool     // some dialect was not asked
 	lines   bool     // it speaks in lines
 	http    bool     // it speaks HTTP
+	jarm    string   // its fingerprint, or why there is none
 }
 
 // running is a connection under way.
@@ -69,11 +70,12 @@ type event struct {
 // plain question draws no byte. Then the dialects follow, each on its own connection; a second connection is opened
 // beside one that is quiet, so that the waits overlap.
 func (p *probe) run(ctx context.Context) {
-	ctx, p.cancel = context.WithTimeout(ctx, p.cfg.EndpointTime)
+	ctx, p.cancel = context.WithCancel(ctx)
 	defer p.cancel()
 	for _, d := range p.order {
 		p.queue = append(p.queue, p.task(d))
 	}
+	p.order = nil
 	if len(p.queue) == 0 {
 		p.no = &refusal{reason: "no dialect was named that can be asked"}
 		return
@@ -133,12 +135,14 @@ func (p *probe) task(d dialect.Dialect) task {
 		t.session = func() dialect.Session { return d.Session(target) }
 		return t
 	}
-	t.requests = d.Ask(target)
-	if d.Again != nil {
-		t.again = d.Again(target)
-	}
-	if d.Confirm != nil {
-		t.confirm = d.Confirm(target)
+	t.write = func(t *task) {
+		t.requests = d.Ask(target)
+		if d.Again != nil {
+			t.again = d.Again(target)
+		}
+		if d.Confirm != nil {
+			t.confirm = d.Confirm(target)
+		}
 	}
 	return t
 }
@@ -193,6 +197,10 @@ func (p *probe) begin(ctx context.Context, events chan<- event, t task) {
 		p.stopped, p.unasked = true, true
 		return
 	}
+	if t.write != nil {
+		t.write(&t)
+		t.write = nil
+	}
 	p.begun++
 	id := p.begun
 	p.running[id] = &running{task: t}
@@ -241,7 +249,7 @@ func (p *probe) end(r *running, talk Talk) {
 		p.mode = plain
 	}
 	if level == dialect.Strong && r.task.confirm != nil {
-		p.queue = slices.Insert(p.queue, 0, task{dialect: r.task.dialect, requests: r.task.confirm})
+		p.queue = slices.Insert(p.queue, 0, task{dialect: r.task.dialect, requests: r.task.confirm, brief: true})
 	}
 	if r.task.again != nil && !r.heard && (talk.Outcome == Closed || talk.Outcome == Reset) {
 		p.again = append(p.again, task{dialect: r.task.dialect, requests: r.task.again, tls: r.task.tls})
@@ -374,8 +382,8 @@ func order(port uint16, opts ProbeOptions) []dialect.Dialect {
 		asked = slices.DeleteFunc(asked, func(d dialect.Dialect) bool { return !slices.Contains(opts.Dialects, d.Name) })
 	}
 	begin := opts.First
-	if begin == "" {
-		begin = firstDialect(port)
+	if !slices.ContainsFunc(asked, func(d dialect.Dialect) bool { return d.Name == begin }) {
+		begin = firstDialect(port) // some dialects are only recognised
 	}
 	if i := slices.IndexFunc(asked, func(d dialect.Dialect) bool { return d.Name == begin }); i > 0 {
 		first := asked[i]

@@ -12,57 +12,19 @@ import (
 	minecanary "github.com/minecanary/minecanary"
 )
 
-// What may refuse a probe or a connection (Grant.Refused).
-const (
-	RefusedBackoff  = "back-off" // the endpoint's, after inconclusive probes
-	RefusedClient   = "client"   // the client's probes an hour
-	RefusedNetwork  = "network"  // the network's probes an hour
-	RefusedEndpoint = "endpoint" // the endpoint's connections an hour
-	RefusedGlobal   = "global"   // the rate of all probes
-)
-
-// Cost is what a probe is charged to, and the limits that hold. It is a plain struct without a name of its own, as Grant
-// is, so that a Purse can be made by a package that does not import this one.
-type Cost = struct {
-	// ByHand tells that a person asked: only the endpoint's connections count.
-	ByHand bool
-	// Client is on whose behalf the probe is made, Network is the endpoint's.
-	Client   netip.Addr
-	Network  netip.Prefix
-	Endpoint minecanary.Endpoint
-	// PerClient and PerNetwork are probes, PerEndpoint is connections in any hour, above 0.
-	PerClient, PerNetwork, PerEndpoint int
-	// Rate (probes a second, above 0) and Burst (above 0) are a token bucket for all probes together.
-	Rate  float64
-	Burst int
-	// BackoffFirst and BackoffMax are the times of the back-off: the first, doubled each time up to the maximum.
-	BackoffFirst, BackoffMax time.Duration
-}
-
-// Grant is a purse's answer.
-type Grant = struct {
-	// Refused names what refused (RefusedBackoff and so on); "" is a yes. Full tells that it did so because it holds as
-	// many as it can, and this one is new.
-	Refused string
-	Full    bool
-	// Wait is when it is worth to try again, counted from now; above 0 if refused.
-	Wait time.Duration
-	// Tried is how many probes of the endpoint have been inconclusive in a row.
-	Tried int
-}
-
 // Purse keeps the budgets. It may be shared by many processes, which together stay within the limits, and is safe for
 // concurrent use. Each method is all or nothing. An error means that nothing is known, and the probe or the connection is
 // not made.
 type Purse interface {
-	// Begin takes what one automatic probe costs but for its connections: one of the client, of the network and of the
-	// rate, if no back-off of the endpoint holds and it may see a connection. By hand nothing is taken.
-	Begin(ctx context.Context, c Cost) (Grant, error)
+	// Begin takes what one automatic probe costs but for its connections: one of the client, of the network, of the
+	// autonomous system and of the rate, if no back-off of the endpoint holds and it may see a connection. The catalogue
+	// has no client, and a network, an autonomous system and a rate of its own. By hand nothing is taken.
+	Begin(ctx context.Context, c minecanary.ProbeCost) (minecanary.ProbeGrant, error)
 	// Connect takes one connection of the endpoint.
-	Connect(ctx context.Context, c Cost) (Grant, error)
+	Connect(ctx context.Context, c minecanary.ProbeCost) (minecanary.ProbeGrant, error)
 	// End notes how the probe ended. An inconclusive one starts or doubles the back-off, and wait is how long it lasts; a
 	// conclusive one ends it.
-	End(ctx context.Context, c Cost, conclusive bool) (wait time.Duration, err error)
+	End(ctx context.Context, c minecanary.ProbeCost, conclusive bool) (wait time.Duration, err error)
 }
 
 // window counts events per key over the last hour, exactly: no more than the limit in any hour. It holds at most size
@@ -190,12 +152,33 @@ func (b *backoff) fail(ep minecanary.Endpoint, first, longest time.Duration, now
 type memoryPurse struct {
 	now func() time.Time
 
-	mu          sync.Mutex
-	clients     *window[netip.Addr]
-	networks    *window[netip.Prefix]
-	connections *window[minecanary.Endpoint]
-	backoff     backoff
-	global      *rate.Limiter
+	mu                  sync.Mutex
+	clients             *window[netip.Addr]
+	suspects, catalogue *accounts
+	connections         *window[minecanary.Endpoint]
+	backoff             backoff
+}
+
+// accounts are what the suspects and the catalogue have each for themselves.
+type accounts struct {
+	networks *window[netip.Prefix]
+	systems  *window[uint32]
+	rate     *rate.Limiter // nil until it is known
+}
+
+func newAccounts(size int) *accounts {
+	return &accounts{networks: newWindow[netip.Prefix](size), systems: newWindow[uint32](size)}
+}
+
+// bucket gives the token bucket of all probes, with the limits that hold now.
+func (a *accounts) bucket(c minecanary.ProbeCost, now time.Time) *rate.Limiter {
+	if limit := rate.Limit(c.Rate); a.rate == nil {
+		a.rate = rate.NewLimiter(limit, c.Burst)
+	} else if a.rate.Limit() != limit || a.rate.Burst() != c.Burst {
+		a.rate.SetLimitAt(now, limit)
+		a.rate.SetBurstAt(now, c.Burst)
+	}
+	return a.rate
 }
 
 // newMemoryPurse gives a purse whose tables hold at most size keys each.
@@ -203,14 +186,15 @@ func newMemoryPurse(now func() time.Time, size int) *memoryPurse {
 	return &memoryPurse{
 		now:         now,
 		clients:     newWindow[netip.Addr](size),
-		networks:    newWindow[netip.Prefix](size),
+		suspects:    newAccounts(size),
+		catalogue:   newAccounts(size),
 		connections: newWindow[minecanary.Endpoint](size),
 		backoff:     backoff{size: size, failed: make(map[minecanary.Endpoint]failure)},
 	}
 }
 
 // Begin implements Purse.
-func (m *memoryPurse) Begin(_ context.Context, c Cost) (Grant, error) {
+func (m *memoryPurse) Begin(_ context.Context, c minecanary.ProbeCost) (minecanary.ProbeGrant, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
@@ -219,37 +203,44 @@ func (m *memoryPurse) Begin(_ context.Context, c Cost) (Grant, error) {
 	}
 	failed, full := m.backoff.next(c.Endpoint, now)
 	if !full.IsZero() {
-		return Grant{Refused: RefusedBackoff, Full: true, Wait: full.Sub(now)}, nil
+		return minecanary.ProbeGrant{Refused: minecanary.RefusedBackoff, Full: true, Wait: full.Sub(now)}, nil
 	}
 	if now.Before(failed.until) {
-		return Grant{Refused: RefusedBackoff, Wait: failed.until.Sub(now), Tried: failed.count}, nil
+		return minecanary.ProbeGrant{Refused: minecanary.RefusedBackoff, Wait: failed.until.Sub(now), Tried: failed.count}, nil
 	}
-	if at, full := m.clients.next(c.Client, c.PerClient, now); !at.IsZero() {
-		return Grant{Refused: RefusedClient, Full: full, Wait: at.Sub(now)}, nil
+	own, who := m.suspects, minecanary.RefusedGlobal
+	if c.Catalogue {
+		own, who = m.catalogue, minecanary.RefusedCatalogue
+	} else if at, full := m.clients.next(c.Client, c.PerClient, now); !at.IsZero() {
+		return minecanary.ProbeGrant{Refused: minecanary.RefusedClient, Full: full, Wait: at.Sub(now)}, nil
 	}
-	if at, full := m.networks.next(c.Network, c.PerNetwork, now); !at.IsZero() {
-		return Grant{Refused: RefusedNetwork, Full: full, Wait: at.Sub(now)}, nil
+	if at, full := own.networks.next(c.Network, c.PerNetwork, now); !at.IsZero() {
+		return minecanary.ProbeGrant{Refused: minecanary.RefusedNetwork, Full: full, Wait: at.Sub(now)}, nil
+	}
+	if c.AS != 0 {
+		if at, full := own.systems.next(c.AS, c.PerAS, now); !at.IsZero() {
+			return minecanary.ProbeGrant{Refused: minecanary.RefusedAS, Full: full, Wait: at.Sub(now)}, nil
+		}
 	}
 	if g := m.connectionFree(c, now); g.Refused != "" {
 		return g, nil
 	}
-	if limit := rate.Limit(c.Rate); m.global == nil {
-		m.global = rate.NewLimiter(limit, c.Burst)
-	} else if m.global.Limit() != limit || m.global.Burst() != c.Burst {
-		m.global.SetLimitAt(now, limit)
-		m.global.SetBurstAt(now, c.Burst)
+	if bucket := own.bucket(c, now); !bucket.AllowN(now, 1) {
+		wait := time.Duration((1 - bucket.TokensAt(now)) / c.Rate * float64(time.Second))
+		return minecanary.ProbeGrant{Refused: who, Wait: max(wait, time.Millisecond)}, nil
 	}
-	if !m.global.AllowN(now, 1) {
-		wait := time.Duration((1 - m.global.TokensAt(now)) / c.Rate * float64(time.Second))
-		return Grant{Refused: RefusedGlobal, Wait: max(wait, time.Millisecond)}, nil
+	if !c.Catalogue {
+		m.clients.add(c.Client, now)
 	}
-	m.clients.add(c.Client, now)
-	m.networks.add(c.Network, now)
-	return Grant{Tried: failed.count}, nil
+	own.networks.add(c.Network, now)
+	if c.AS != 0 {
+		own.systems.add(c.AS, now)
+	}
+	return minecanary.ProbeGrant{Tried: failed.count}, nil
 }
 
 // Connect implements Purse.
-func (m *memoryPurse) Connect(_ context.Context, c Cost) (Grant, error) {
+func (m *memoryPurse) Connect(_ context.Context, c minecanary.ProbeCost) (minecanary.ProbeGrant, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
@@ -261,15 +252,15 @@ func (m *memoryPurse) Connect(_ context.Context, c Cost) (Grant, error) {
 }
 
 // connectionFree tells whether the endpoint may see a connection, with the lock held.
-func (m *memoryPurse) connectionFree(c Cost, now time.Time) Grant {
+func (m *memoryPurse) connectionFree(c minecanary.ProbeCost, now time.Time) minecanary.ProbeGrant {
 	if at, full := m.connections.next(c.Endpoint, c.PerEndpoint, now); !at.IsZero() {
-		return Grant{Refused: RefusedEndpoint, Full: full, Wait: at.Sub(now)}
+		return minecanary.ProbeGrant{Refused: minecanary.RefusedEndpoint, Full: full, Wait: at.Sub(now)}
 	}
-	return Grant{}
+	return minecanary.ProbeGrant{}
 }
 
 // End implements Purse.
-func (m *memoryPurse) End(_ context.Context, c Cost, conclusive bool) (time.Duration, error) {
+func (m *memoryPurse) End(_ context.Context, c minecanary.ProbeCost, conclusive bool) (time.Duration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if conclusive {
@@ -308,39 +299,58 @@ type refusal struct {
 }
 
 // cost gives what a probe of an endpoint on behalf of a client is charged to. No client is a client, too.
-func (p *Prober) cost(client netip.Addr, ep minecanary.Endpoint) Cost {
-	return Cost{
+func (p *Prober) cost(client netip.Addr, ep minecanary.Endpoint) minecanary.ProbeCost {
+	c := minecanary.ProbeCost{
 		Client: minecanary.CanonicalAddr(client), Network: network(ep.Addr), Endpoint: ep,
-		PerClient: p.cfg.ClientPerHour, PerNetwork: p.cfg.NetworkPerHour, PerEndpoint: p.cfg.ConnectionsPerHour,
+		PerClient: p.cfg.ClientPerHour, PerNetwork: p.cfg.NetworkPerHour, PerAS: p.cfg.ASPerHour, PerEndpoint: p.cfg.ConnectionsPerHour,
 		Rate: p.cfg.GlobalRate, Burst: p.cfg.GlobalBurst,
 		BackoffFirst: p.cfg.BackoffFirst, BackoffMax: p.cfg.BackoffMax,
 	}
+	if p.cfg.AS != nil {
+		c.AS = p.cfg.AS(ep.Addr)
+	}
+	return c
+}
+
+// catalogueCost gives what a probe of an endpoint for the catalogue is charged to.
+func (p *Prober) catalogueCost(ep minecanary.Endpoint) minecanary.ProbeCost {
+	c := p.cost(netip.Addr{}, ep)
+	c.Catalogue, c.Rate, c.Burst = true, p.cfg.CatalogueRate, p.cfg.CatalogueBurst
+	return c
 }
 
 // refused turns a purse's answer into a refusal, nil for a yes.
-func refused(c Cost, g Grant, err error, now time.Time) *refusal {
+func refused(c minecanary.ProbeCost, g minecanary.ProbeGrant, err error, now time.Time) *refusal {
 	if err != nil {
 		return refuse("the budgets cannot be reached ("+err.Error()+")", now.Add(purseExpiry))
 	}
 	if g.Refused == "" {
 		return nil
 	}
+	whose := ""
+	if c.Catalogue {
+		whose = " for the catalogue"
+	}
 	var name string
 	switch g.Refused {
-	case RefusedBackoff:
+	case minecanary.RefusedBackoff:
 		name = fmt.Sprintf("back-off of the endpoint after %d inconclusive in a row", g.Tried)
 		if g.Full {
 			name = "too many endpoints are in back-off"
 		}
 		return refuse(name, now.Add(g.Wait))
-	case RefusedClient:
+	case minecanary.RefusedClient:
 		name = fmt.Sprintf("budget of the client (%d probes an hour)", c.PerClient)
-	case RefusedNetwork:
-		name = fmt.Sprintf("budget of the network %s (%d probes an hour)", c.Network, c.PerNetwork)
-	case RefusedEndpoint:
+	case minecanary.RefusedNetwork:
+		name = fmt.Sprintf("budget of the network %s%s (%d probes an hour)", c.Network, whose, c.PerNetwork)
+	case minecanary.RefusedAS:
+		name = fmt.Sprintf("budget of AS%d%s (%d probes an hour)", c.AS, whose, c.PerAS)
+	case minecanary.RefusedEndpoint:
 		name = fmt.Sprintf("budget of the endpoint (%d connections an hour)", c.PerEndpoint)
-	case RefusedGlobal:
+	case minecanary.RefusedGlobal:
 		name = fmt.Sprintf("global budget (%v probes a second, burst %d)", c.Rate, c.Burst)
+	case minecanary.RefusedCatalogue:
+		name = fmt.Sprintf("budget of the catalogue (%v probes a second, burst %d)", c.Rate, c.Burst)
 	default:
 		name = "budget " + g.Refused
 	}

@@ -49,29 +49,48 @@ func TestTablesAreBounded(t *testing.T) {
 	now := epoch
 	m := newMemoryPurse(func() time.Time { return now }, size)
 	for i := range 100 {
-		c := Cost{
-			Client: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), Endpoint: tcp(fmt.Sprintf("8.8.%d.8:3333", i)), PerClient: 5, PerNetwork: 5, PerEndpoint: 12,
+		c := minecanary.ProbeCost{
+			Client: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), Endpoint: tcp(fmt.Sprintf("8.8.%d.8:3333", i)), AS: uint32(1 + i),
+			PerClient: 5, PerNetwork: 5, PerAS: 5, PerEndpoint: 12,
 			Rate: 1000, Burst: 1000, BackoffFirst: time.Hour, BackoffMax: time.Hour,
 		}
 		c.Network = network(c.Endpoint.Addr)
-		for _, call := range []func(context.Context, Cost) (Grant, error){m.Begin, m.Connect} {
-			if _, err := call(t.Context(), c); err != nil {
+		catalogue := c
+		catalogue.Catalogue = true
+		for _, c := range []minecanary.ProbeCost{c, catalogue} {
+			if _, err := m.Begin(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if _, err := m.Connect(t.Context(), c); err != nil {
+			t.Fatal(err)
 		}
 		if _, err := m.End(t.Context(), c, false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got := []int{len(m.clients.seen), len(m.networks.seen), len(m.connections.seen), len(m.backoff.failed)}
-	if diff := cmp.Diff([]int{size, size, size, size}, got); diff != "" {
-		t.Errorf("clients, networks, endpoints, back-offs (-want +got):\n%s", diff)
+	got := map[string]int{
+		"clients": len(m.clients.seen), "endpoints": len(m.connections.seen), "back-offs": len(m.backoff.failed),
+		"networks": len(m.suspects.networks.seen), "systems": len(m.suspects.systems.seen),
+		"the catalogue's networks": len(m.catalogue.networks.seen), "the catalogue's systems": len(m.catalogue.systems.seen),
+	}
+	for what, n := range got {
+		if n != size {
+			t.Errorf("%d %s, want %d", n, what, size)
+		}
 	}
 }
 
 // TestRefusals: the reasons that people read.
 func TestRefusals(t *testing.T) {
-	p, err := New(DefaultConfig(), silentTrail{}, func() time.Time { return epoch })
+	cfg := DefaultConfig()
+	cfg.AS = func(addr netip.Addr) uint32 {
+		if addr.Is4() {
+			return 15169
+		}
+		return 0
+	}
+	p, err := New(cfg, silentTrail{}, func() time.Time { return epoch })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,27 +98,36 @@ func TestRefusals(t *testing.T) {
 	if c.Client != netip.MustParseAddr("10.0.0.1") || c.Network != netip.MustParsePrefix("8.8.8.0/24") {
 		t.Errorf("charged to %v, %v", c.Client, c.Network)
 	}
-	if got := p.cost(c.Client, tcp("[2600:1:2:3::4]:3333")).Network; got != netip.MustParsePrefix("2600:1:2::/48") {
-		t.Errorf("network %v", got)
+	if got := p.cost(c.Client, tcp("[2600:1:2:3::4]:3333")); got.Network != netip.MustParsePrefix("2600:1:2::/48") || got.AS != 0 || c.AS != 15169 {
+		t.Errorf("network %v, AS%d and AS%d", got.Network, c.AS, got.AS)
+	}
+	catalogue := p.catalogueCost(tcp("8.8.8.8:3333"))
+	if catalogue.Client.IsValid() || catalogue.Rate != cfg.CatalogueRate || catalogue.Burst != cfg.CatalogueBurst || !catalogue.Catalogue {
+		t.Errorf("the catalogue's cost is %+v", catalogue)
 	}
 	tests := []struct {
-		grant Grant
+		cost  minecanary.ProbeCost
+		grant minecanary.ProbeGrant
 		err   error
 		want  string
 	}{
-		{Grant{}, nil, ""},
-		{Grant{Refused: RefusedBackoff, Wait: time.Hour, Tried: 3}, nil, "back-off of the endpoint after 3 inconclusive in a row; try again at 2026-01-02T04:04:05Z"},
-		{Grant{Refused: RefusedBackoff, Full: true, Wait: time.Hour}, nil, "too many endpoints are in back-off; try again at 2026-01-02T04:04:05Z"},
-		{Grant{Refused: RefusedClient, Wait: time.Second}, nil, "budget of the client (5 probes an hour) is used up; try again at 2026-01-02T03:04:06Z"},
-		{Grant{Refused: RefusedClient, Full: true, Wait: time.Second}, nil, "budget of the client (5 probes an hour): its table is full; try again at 2026-01-02T03:04:06Z"},
-		{Grant{Refused: RefusedNetwork, Wait: time.Second}, nil, "budget of the network 8.8.8.0/24 (8 probes an hour) is used up; try again at 2026-01-02T03:04:06Z"},
-		{Grant{Refused: RefusedEndpoint, Wait: time.Second}, nil, "budget of the endpoint (12 connections an hour) is used up; try again at 2026-01-02T03:04:06Z"},
-		{Grant{Refused: RefusedGlobal, Wait: time.Second}, nil, "global budget (1 probes a second, burst 10) is used up; try again at 2026-01-02T03:04:06Z"},
-		{Grant{}, errors.New("no route"), "the budgets cannot be reached (no route); try again at 2026-01-02T03:05:05Z"},
+		{c, minecanary.ProbeGrant{}, nil, ""},
+		{c, minecanary.ProbeGrant{Refused: minecanary.RefusedBackoff, Wait: time.Hour, Tried: 3}, nil, "back-off of the endpoint after 3 inconclusive in a row; try again at 2026-01-02T04:04:05Z"},
+		{c, minecanary.ProbeGrant{Refused: minecanary.RefusedBackoff, Full: true, Wait: time.Hour}, nil, "too many endpoints are in back-off; try again at 2026-01-02T04:04:05Z"},
+		{c, minecanary.ProbeGrant{Refused: minecanary.RefusedClient, Wait: time.Second}, nil, "budget of the client (5 probes an hour) is used up; try again at 2026-01-02T03:04:06Z"},
+		{c, minecanary.ProbeGrant{Refused: minecanary.RefusedClient, Full: true, Wait: time.Second}, nil, "budget of the client (5 probes an hour): its table is full; try again at 2026-01-02T03:04:06Z"},
+		{c, minecanary.ProbeGrant{Refused: minecanary.RefusedNetwork, Wait: time.Second}, nil, "budget of the network 8.8.8.0/24 (8 probes an hour) is used up; try again at 2026-01-02T03:04:06Z"},
+		{catalogue, minecanary.ProbeGrant{Refused: minecanary.RefusedNetwork, Wait: time.Second}, nil, "budget of the network 8.8.8.0/24 for the catalogue (8 probes an hour) is used up; try again at 2026-01-02T03:04:06Z"},
+		{c, minecanary.ProbeGrant{Refused: minecanary.RefusedAS, Wait: time.Second}, nil, "budget of AS15169 (64 probes an hour) is used up; try again at 2026-01-02T03:04:06Z"},
+		{catalogue, minecanary.ProbeGrant{Refused: minecanary.RefusedAS, Full: true, Wait: time.Second}, nil, "budget of AS15169 for the catalogue (64 probes an hour): its table is full; try again at 2026-01-02T03:04:06Z"},
+		{catalogue, minecanary.ProbeGrant{Refused: minecanary.RefusedCatalogue, Wait: time.Second}, nil, "budget of the catalogue (2 probes a second, burst 10) is used up; try again at 2026-01-02T03:04:06Z"},
+		{c, minecanary.ProbeGrant{Refused: minecanary.RefusedEndpoint, Wait: time.Second}, nil, "budget of the endpoint (12 connections an hour) is used up; try again at 2026-01-02T03:04:06Z"},
+		{c, minecanary.ProbeGrant{Refused: minecanary.RefusedGlobal, Wait: time.Second}, nil, "global budget (1 probes a second, burst 10) is used up; try again at 2026-01-02T03:04:06Z"},
+		{c, minecanary.ProbeGrant{}, errors.New("no route"), "the budgets cannot be reached (no route); try again at 2026-01-02T03:05:05Z"},
 	}
 	for _, tt := range tests {
 		got := ""
-		if no := refused(c, tt.grant, tt.err, epoch); no != nil {
+		if no := refused(tt.cost, tt.grant, tt.err, epoch); no != nil {
 			got = no.reason
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -197,7 +225,8 @@ func TestOrder(t *testing.T) {
 		{14444, ProbeOptions{}, dialect.CryptoNote, len(asked)},
 		{4444, ProbeOptions{}, dialect.Ethproxy, len(asked)},
 		{14444, ProbeOptions{First: dialect.Ethproxy}, dialect.Ethproxy, len(asked)},
-		{14444, ProbeOptions{First: "nonsense"}, asked[0].Name, len(asked)},
+		{14444, ProbeOptions{First: "nonsense"}, dialect.CryptoNote, len(asked)},
+		{14444, ProbeOptions{First: dialect.Zcash}, dialect.CryptoNote, len(asked)}, // is only recognised
 		{14444, ProbeOptions{Dialects: []string{dialect.Ethproxy, "nonsense"}}, dialect.Ethproxy, 1},
 	}
 	for _, tt := range tests {

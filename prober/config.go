@@ -50,6 +50,9 @@ type Config struct {
 	// XMRig/6.21.0, MagicBean/1.0.0): some pools serve only agents they know, and an own name tells the pool's
 	// operator who asks. At most 128 bytes of printable ASCII.
 	Agent string
+	// JARM has the TLS fingerprint of confirmed pools and nodes taken: ten connections more, of those that the endpoint may
+	// see in an hour, each at most JARMTime long.
+	JARM bool
 
 	// Expiry is how long confirmed and not-pool hold.
 	Expiry time.Duration
@@ -59,9 +62,17 @@ type Config struct {
 
 	// ClientPerHour and NetworkPerHour are how many probes an hour one client may cause, and one /24 (IPv6: /48) may see.
 	ClientPerHour, NetworkPerHour int
-	// GlobalRate (probes a second) and GlobalBurst bound all automatic probes together.
+	// AS gives the number of the autonomous system of an address, 0 if it is unknown; several goroutines call it. nil
+	// knows none. ASPerHour is how many probes one may see.
+	AS        func(netip.Addr) uint32
+	ASPerHour int
+	// GlobalRate (probes a second) and GlobalBurst bound all automatic probes because of clients together.
 	GlobalRate  float64
 	GlobalBurst int
+	// CatalogueRate (probes a second) and CatalogueBurst bound all probes for the catalogue together. Its networks and
+	// autonomous systems have NetworkPerHour and ASPerHour once more.
+	CatalogueRate  float64
+	CatalogueBurst int
 	// ConnectionsPerHour is how many connections one endpoint may see in an hour, at most MaxConnections.
 	ConnectionsPerHour int
 	// Purse keeps these budgets; nil for the memory of this process.
@@ -90,8 +101,11 @@ func DefaultConfig() Config {
 		BackoffMax:         24 * time.Hour,
 		ClientPerHour:      5,
 		NetworkPerHour:     8,
+		ASPerHour:          64,
 		GlobalRate:         1,
 		GlobalBurst:        10,
+		CatalogueRate:      2,
+		CatalogueBurst:     10,
 		ConnectionsPerHour: MaxConnections,
 		Connect:            5 * time.Second,
 		Handshake:          5 * time.Second,
@@ -167,15 +181,22 @@ func (c Config) Validate() error {
 	}{
 		{"probes per client and hour", c.ClientPerHour, 10000},
 		{"probes per network and hour", c.NetworkPerHour, 10000},
+		{"probes per autonomous system and hour", c.ASPerHour, 10000},
 		{"global burst", c.GlobalBurst, 10000},
+		{"catalogue burst", c.CatalogueBurst, 10000},
 		{"connections per endpoint and hour", c.ConnectionsPerHour, MaxConnections},
 	} {
 		if n.value < 1 || n.value > n.most {
 			errs = append(errs, fmt.Errorf("%s must be from 1 to %d, is %d", n.name, n.most, n.value))
 		}
 	}
-	if !(c.GlobalRate > 0 && c.GlobalRate <= 1000) {
-		errs = append(errs, fmt.Errorf("global rate must be above 0 and at most 1000 a second, is %v", c.GlobalRate))
+	for _, r := range []struct {
+		name  string
+		value float64
+	}{{"global rate", c.GlobalRate}, {"catalogue rate", c.CatalogueRate}} {
+		if !(r.value > 0 && r.value <= 1000) {
+			errs = append(errs, fmt.Errorf("%s must be above 0 and at most 1000 a second, is %v", r.name, r.value))
+		}
 	}
 	if c.BackoffMax < c.BackoffFirst {
 		errs = append(errs, fmt.Errorf("longest back-off %v is shorter than the first, %v", c.BackoffMax, c.BackoffFirst))

@@ -100,8 +100,9 @@ func (p *Prober) Probe(ctx context.Context, ep minecanary.Endpoint, opts ProbeOp
 }
 
 // Verify asks one endpoint on behalf of a client that is suspected, if the guard, a two-way session and all budgets
-// agree; if not, the verdict is blocked, tells why, and expires when it is worth to try again. An error means that the
-// context ended or the audit trail can't be written; the verdict is then not to be kept.
+// agree. For the catalogue nobody has seen a session, as the operator has it asked; everything else holds. If somebody does
+// not agree, the verdict is blocked, tells why, and expires when it is worth to try again. An error means that the context
+// ended or the audit trail can't be written; the verdict is then not to be kept.
 func (p *Prober) Verify(ctx context.Context, q minecanary.Question) (minecanary.Verdict, error) {
 	now := p.now()
 	ep := canonical(q.Endpoint)
@@ -111,10 +112,13 @@ func (p *Prober) Verify(ctx context.Context, q minecanary.Question) (minecanary.
 	if reason := p.refuse(ep); reason != "" {
 		return blocked(ep, reason, now).Verdict(guardedExpiry), nil
 	}
-	if !q.Reply || !q.Payload {
+	if !q.Catalogue && (!q.Reply || !q.Payload) {
 		return blocked(ep, "no two-way session was seen: the server never sent data to the client", now).Verdict(oneWayExpiry), nil
 	}
 	cost := p.cost(q.Client, ep)
+	if q.Catalogue {
+		q.Client, cost = netip.Addr{}, p.catalogueCost(ep)
+	}
 	g, err := p.purse.Begin(ctx, cost)
 	if ctx.Err() != nil {
 		return blocked(ep, ctx.Err().Error(), now).Verdict(0), ctx.Err()
@@ -123,7 +127,7 @@ func (p *Prober) Verify(ctx context.Context, q minecanary.Question) (minecanary.
 	if no := refused(cost, g, err, now); no != nil {
 		return blocked(ep, no.reason, now).Verdict(no.until.Sub(now)), nil
 	}
-	r, err := p.ask(ctx, cost, ProbeOptions{Client: q.Client, Why: q.Why, Name: q.Name, TLS: q.TLS, skip: g.Tried})
+	r, err := p.ask(ctx, cost, ProbeOptions{Client: q.Client, Why: q.Why, Name: q.Name, First: q.First, TLS: q.TLS, skip: g.Tried})
 	if err == nil && ctx.Err() != nil && (r.Status == minecanary.Inconclusive || r.Status == minecanary.Blocked) {
 		err = ctx.Err()
 	}
@@ -156,7 +160,7 @@ func (p *Prober) refuse(ep minecanary.Endpoint) string {
 }
 
 // ask does the probe, to which the guard and the purse have agreed. The error is that of the audit trail.
-func (p *Prober) ask(ctx context.Context, cost Cost, opts ProbeOptions) (Result, error) {
+func (p *Prober) ask(ctx context.Context, cost minecanary.ProbeCost, opts ProbeOptions) (Result, error) {
 	ep := cost.Endpoint
 	now := p.now()
 	if !isHostName(opts.Name) {
@@ -172,7 +176,10 @@ func (p *Prober) ask(ctx context.Context, cost Cost, opts ProbeOptions) (Result,
 		err = fmt.Errorf("write audit record: %w", err)
 		return blocked(ep, err.Error(), now), err
 	}
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.EndpointTime)
+	defer cancel()
 	a.run(ctx)
+	a.fingerprint(ctx)
 	return a.result(), a.failed
 }
 

@@ -505,6 +505,51 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestBriefSettling: what may follow an answer is waited for once; the connection that only confirms it does not wait as long
+// again.
+func TestBriefSettling(t *testing.T) {
+	t.Parallel()
+	server := start(t, spar.Options{Dialect: "kaspa"})
+	cfg := hasty()
+	cfg.Settle, cfg.Quiet, cfg.Timeout = 2*time.Second, 3*time.Second, 4*time.Second
+	r := newProber(t, cfg, &trail{}).Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
+	if r.Status != minecanary.Confirmed || len(r.Talks) != 2 {
+		t.Fatalf("%s after %d connections: %s", r.Status, len(r.Talks), r.Reason)
+	}
+	if first, second := r.Talks[0].Duration, r.Talks[1].Duration; first < cfg.Settle || second < cfg.Settle/4 || second > cfg.Settle-cfg.Settle/4 {
+		t.Errorf("the connections took %v and %v, want more than %v and about %v", first, second, cfg.Settle, cfg.Settle/4)
+	}
+}
+
+// TestVerifyForCatalogue: the catalogue is asked without a session, in the name of no client; the guard holds all the same.
+func TestVerifyForCatalogue(t *testing.T) {
+	t.Parallel()
+	server := start(t, spar.Options{Dialect: "stratum-v1"})
+	log := &trail{}
+	cfg := hasty()
+	cfg.ClientPerHour, cfg.GlobalRate, cfg.GlobalBurst = 1, 0.001, 1
+	p := newProber(t, cfg, log)
+	for i := range 3 { // more than a client or the rate of all would pay for
+		v, err := p.Verify(t.Context(), minecanary.Question{
+			Endpoint: endpoint(server.Addr()), Catalogue: true, Client: netip.MustParseAddr("192.0.2.1"), Why: "catalogue: f2pool",
+		})
+		if err != nil || v.Status != minecanary.Confirmed {
+			t.Fatalf("Verify %d = %+v, %v; want confirmed", i, v, err)
+		}
+	}
+	for _, rec := range log.all() {
+		if rec.Why != "catalogue: f2pool" || rec.Client != "" {
+			t.Errorf("the record is of %q because of %q", rec.Client, rec.Why)
+		}
+	}
+	for _, server := range []string{"8.8.8.8:22", "10.9.9.9:3333"} {
+		v, err := p.Verify(t.Context(), minecanary.Question{Endpoint: endpoint(netip.MustParseAddrPort(server)), Catalogue: true})
+		if err != nil || v.Status != minecanary.Blocked {
+			t.Errorf("Verify of %s = %s, %v; want blocked", server, v.Status, err)
+		}
+	}
+}
+
 // TestVerifyNeedsTwoWay: without a two-way session nothing is asked, by hand it is.
 func TestVerifyNeedsTwoWay(t *testing.T) {
 	t.Parallel()
@@ -557,21 +602,21 @@ type brokenPurse struct {
 	ends        []bool
 }
 
-func (b *brokenPurse) Begin(context.Context, prober.Cost) (prober.Grant, error) {
+func (b *brokenPurse) Begin(context.Context, minecanary.ProbeCost) (minecanary.ProbeGrant, error) {
 	if b.begins {
-		return prober.Grant{}, nil
+		return minecanary.ProbeGrant{}, nil
 	}
-	return prober.Grant{}, b.broken
+	return minecanary.ProbeGrant{}, b.broken
 }
 
-func (b *brokenPurse) Connect(context.Context, prober.Cost) (prober.Grant, error) {
+func (b *brokenPurse) Connect(context.Context, minecanary.ProbeCost) (minecanary.ProbeGrant, error) {
 	if b.connections.Add(-1) >= 0 {
-		return prober.Grant{}, nil
+		return minecanary.ProbeGrant{}, nil
 	}
-	return prober.Grant{}, b.broken
+	return minecanary.ProbeGrant{}, b.broken
 }
 
-func (b *brokenPurse) End(_ context.Context, _ prober.Cost, conclusive bool) (time.Duration, error) {
+func (b *brokenPurse) End(_ context.Context, _ minecanary.ProbeCost, conclusive bool) (time.Duration, error) {
 	b.ends = append(b.ends, conclusive)
 	return 0, b.broken
 }
@@ -715,6 +760,9 @@ func TestConfig(t *testing.T) {
 		{"connection time", func(c *prober.Config) { c.ConnectionTime = prober.MaxConnectionTime + 1 }, false},
 		{"connections", func(c *prober.Config) { c.ConnectionsPerHour = prober.MaxConnections + 1 }, false},
 		{"no rate", func(c *prober.Config) { c.GlobalRate = 0 }, false},
+		{"no rate of the catalogue", func(c *prober.Config) { c.CatalogueRate = 0 }, false},
+		{"no burst of the catalogue", func(c *prober.Config) { c.CatalogueBurst = 0 }, false},
+		{"no probes of a system", func(c *prober.Config) { c.ASPerHour = 0 }, false},
 		{"back-off", func(c *prober.Config) { c.BackoffMax = time.Minute }, false},
 		{"agent", func(c *prober.Config) { c.Agent = "a\nb" }, false},
 		{"long agent", func(c *prober.Config) { c.Agent = strings.Repeat("a", 129) }, false},

@@ -26,7 +26,10 @@ type Result struct {
 	// Proxy tells that it is a proxy of miners, Job what it told of its work.
 	Proxy bool
 	Job   minecanary.Job
-	// Evidence holds the proof, or for an inconclusive probe each connection, and the certificate.
+	// JARM is "JARM" and the server's fingerprint, or one printable line about why it was not taken; "" if it was not to
+	// be. It stands in the evidence, too.
+	JARM string
+	// Evidence holds the proof, or for an inconclusive probe each connection, the certificate and the fingerprint.
 	Evidence []minecanary.Evidence
 	// Reason is one printable line of at most 512 bytes.
 	Reason string
@@ -149,7 +152,7 @@ func (p *probe) result() Result {
 	default:
 		r.Reason = p.inconclusive()
 	}
-	r.Reason = printable(r.Reason)
+	r.Reason, r.JARM = printable(r.Reason), printable(p.jarm)
 	r.Evidence = p.evidence(r.Status, best)
 	return r
 }
@@ -199,6 +202,9 @@ func (p *probe) evidence(status minecanary.VerdictStatus, best *Talk) []minecana
 	}
 	if certificate != "" {
 		evidence = append(evidence, minecanary.Evidence{Kind: "probe", Strength: minecanary.Weak, At: p.began.UTC(), Summary: printable(certificate)})
+	}
+	if p.jarm != "" {
+		evidence = append(evidence, minecanary.Evidence{Kind: "probe", Strength: minecanary.Weak, At: p.now().UTC(), Summary: printable(p.jarm)})
 	}
 	return evidence
 }

@@ -46,7 +46,7 @@ func (o Outcome) unconnected() bool {
 
 // Talk is one connection of a probe.
 type Talk struct {
-	// Dialect is what was spoken.
+	// Dialect is what was spoken; "jarm" for a connection of the TLS fingerprint.
 	Dialect string
 	TLS     bool
 	// Local is the address we asked from; the zero value if no connection came about.
@@ -72,10 +72,12 @@ type Talk struct {
 type task struct {
 	dialect  string
 	requests []dialect.Request
+	write    func(*task)            // writes requests, again and confirm down before the connection is made; nil if they are
 	session  func() dialect.Session // instead of requests
 	http     bool                   // the session begins with an HTTP request
 	tls      bool
 	listen   bool // the server may speak first
+	brief    bool // a connection before it has waited for what may follow the answer
 	// again is asked next if this form is closed upon; confirm if the answer is strong.
 	again, confirm []dialect.Request
 }
@@ -265,7 +267,7 @@ func (c *conversation) run(t task) error {
 		}
 		c.reader.Sent(request)
 		c.said.sent(request.Line)
-		answered, err := c.hear(i == len(t.requests)-1)
+		answered, err := c.hear(i == len(t.requests)-1, t.brief)
 		if err != nil || !answered {
 			return err
 		}
@@ -360,8 +362,8 @@ func (c *conversation) listen() error {
 }
 
 // hear reads until the last request was answered, or the time for it is over. After the last request it listens on for
-// what may follow the answer.
-func (c *conversation) hear(last bool) (answered bool, err error) {
+// what may follow the answer, briefly if that was waited for before.
+func (c *conversation) hear(last, brief bool) (answered bool, err error) {
 	now := time.Now()
 	until, quietAt := now.Add(c.cfg.Timeout), now.Add(c.cfg.Quiet)
 	before, lines := c.reader.Answers(), c.reader.Lines()
@@ -395,7 +397,7 @@ func (c *conversation) hear(last bool) (answered bool, err error) {
 		if !settling && (answered || c.reader.Finding().Level == dialect.Proof) {
 			settling = true
 			more := c.cfg.Settle
-			if c.reader.Finding().Level < dialect.Strong && !c.reader.HTTP() {
+			if brief || c.reader.Finding().Level < dialect.Strong && !c.reader.HTTP() {
 				more /= 4 // little follows a refusal; an HTTP response has a body
 			}
 			if end := now.Add(more); end.Before(until) {

@@ -148,7 +148,7 @@ func whole(t *testing.T, h Harness) {
 			Points: 1 / float64(i+3),
 		})
 	}
-	offers[3].Client = netip.Addr{}
+	offers[3].Client, offers[3].Catalogue = netip.Addr{}, true
 	offer(t, h.Queue, offers...)
 	var got []enrich.Offer
 	for _, l := range take(t, h.Queue, 10) {

@@ -5,7 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
-	"net/netip"
+	"strconv"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -32,27 +32,6 @@ var purseConnect string
 
 //go:embed budget_end.lua
 var purseEnd string
-
-// Cost is prober.Cost, a plain struct without a name of its own, as Grant is: so Purse is a prober.Purse though neither
-// package imports the other.
-type Cost = struct {
-	ByHand                             bool
-	Client                             netip.Addr
-	Network                            netip.Prefix
-	Endpoint                           minecanary.Endpoint
-	PerClient, PerNetwork, PerEndpoint int
-	Rate                               float64
-	Burst                              int
-	BackoffFirst, BackoffMax           time.Duration
-}
-
-// Grant is prober.Grant.
-type Grant = struct {
-	Refused string
-	Full    bool
-	Wait    time.Duration
-	Tried   int
-}
 
 // Purse keeps the prober's budgets for all processes (prober.Purse): one script call each, all keys in one hash slot. The
 // hours are those of the server's clock, so that processes whose clocks differ count the same hour. A call that is
@@ -89,36 +68,51 @@ func (p *Purse) table(name, account string) []string {
 }
 
 // Begin implements prober.Purse.
-func (p *Purse) Begin(ctx context.Context, c Cost) (Grant, error) {
+func (p *Purse) Begin(ctx context.Context, c minecanary.ProbeCost) (minecanary.ProbeGrant, error) {
+	// The catalogue's tables are its own, next to those of suspects.
+	own, who := "", minecanary.RefusedGlobal
+	if c.Catalogue {
+		own, who = "catalogue-", minecanary.RefusedCatalogue
+	}
 	keys := p.table("backoff", c.Endpoint.String())
-	keys = append(keys, p.table("client", c.Client.String())...)
-	keys = append(keys, p.table("network", c.Network.String())...)
 	keys = append(keys, p.table("endpoint", c.Endpoint.String())...)
-	keys = append(keys, p.prefix+"global")
+	keys = append(keys, p.prefix+who)
 	// A whole number of µs, rather a few too many: exact in the script, and never faster than the rate.
 	every := int64(math.Ceil(1e6 / c.Rate))
 	byHand := 0
 	if c.ByHand {
 		byHand = 1
 	}
-	reply, err := p.run(ctx, p.begin, keys, c.PerEndpoint, c.PerClient, c.PerNetwork, every, c.Burst, byHand)
+	args := []any{c.PerEndpoint, byHand, who, every, c.Burst}
+	charge := func(refused, table, account string, limit int) {
+		keys = append(keys, p.table(table, account)...)
+		args = append(args, refused, limit)
+	}
+	if !c.Catalogue {
+		charge(minecanary.RefusedClient, "client", c.Client.String(), c.PerClient)
+	}
+	charge(minecanary.RefusedNetwork, own+"network", c.Network.String(), c.PerNetwork)
+	if c.AS != 0 {
+		charge(minecanary.RefusedAS, own+"as", strconv.FormatUint(uint64(c.AS), 10), c.PerAS)
+	}
+	reply, err := p.run(ctx, p.begin, keys, args...)
 	if err != nil {
-		return Grant{}, fmt.Errorf("budgets: begin: %w", err)
+		return minecanary.ProbeGrant{}, fmt.Errorf("budgets: begin: %w", err)
 	}
 	return readGrant(reply)
 }
 
 // Connect implements prober.Purse.
-func (p *Purse) Connect(ctx context.Context, c Cost) (Grant, error) {
+func (p *Purse) Connect(ctx context.Context, c minecanary.ProbeCost) (minecanary.ProbeGrant, error) {
 	reply, err := p.run(ctx, p.connect, p.table("endpoint", c.Endpoint.String()), c.PerEndpoint)
 	if err != nil {
-		return Grant{}, fmt.Errorf("budgets: connect: %w", err)
+		return minecanary.ProbeGrant{}, fmt.Errorf("budgets: connect: %w", err)
 	}
 	return readGrant(reply)
 }
 
 // End implements prober.Purse.
-func (p *Purse) End(ctx context.Context, c Cost, conclusive bool) (time.Duration, error) {
+func (p *Purse) End(ctx context.Context, c minecanary.ProbeCost, conclusive bool) (time.Duration, error) {
 	over := 0
 	if conclusive {
 		over = 1
@@ -135,19 +129,19 @@ func (p *Purse) End(ctx context.Context, c Cost, conclusive bool) (time.Duration
 }
 
 // readGrant reads what the scripts return. What cannot be read is no yes.
-func readGrant(reply any) (Grant, error) {
+func readGrant(reply any) (minecanary.ProbeGrant, error) {
 	fields, _ := reply.([]any)
 	if len(fields) != 4 {
-		return Grant{}, fmt.Errorf("budgets: strange reply %T", reply)
+		return minecanary.ProbeGrant{}, fmt.Errorf("budgets: strange reply %T", reply)
 	}
 	who, ok0 := fields[0].(string)
 	full, ok1 := fields[1].(int64)
 	wait, ok2 := fields[2].(int64)
 	tried, ok3 := fields[3].(int64)
 	if !ok0 || !ok1 || !ok2 || !ok3 || who != "" && wait < 0 {
-		return Grant{}, fmt.Errorf("budgets: strange reply %v", fields)
+		return minecanary.ProbeGrant{}, fmt.Errorf("budgets: strange reply %v", fields)
 	}
-	g := Grant{Refused: who, Full: full == 1, Wait: time.Duration(wait) * time.Microsecond, Tried: int(tried)}
+	g := minecanary.ProbeGrant{Refused: who, Full: full == 1, Wait: time.Duration(wait) * time.Microsecond, Tried: int(tried)}
 	if who != "" {
 		g.Wait = max(g.Wait, time.Millisecond)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/enrich/queuetest"
 	"github.com/minecanary/minecanary/internal/budgettest"
 	"github.com/minecanary/minecanary/internal/stack"
@@ -27,8 +28,8 @@ func TestPurseContract(t *testing.T) {
 	}
 }
 
-func testCost(i int) Cost {
-	return Cost{
+func testCost(i int) minecanary.ProbeCost {
+	return minecanary.ProbeCost{
 		Client: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), Network: netip.MustParsePrefix("198.51.100.0/24"), Endpoint: queuetest.Endpoint(i),
 		PerClient: 5, PerNetwork: 100, PerEndpoint: 12, Rate: 100, Burst: 100, BackoffFirst: time.Hour, BackoffMax: 24 * time.Hour,
 	}

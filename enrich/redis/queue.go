@@ -206,18 +206,23 @@ func queueEndpoint(s string) (minecanary.Endpoint, error) {
 
 // queued is a question in Redis; the endpoint is the member.
 type queued struct {
-	Client  netip.Addr `json:"client"`
-	Reply   bool       `json:"reply,omitempty"`
-	Payload bool       `json:"payload,omitempty"`
-	TLS     bool       `json:"tls,omitempty"`
-	Name    string     `json:"name,omitempty"`
-	Why     string     `json:"why,omitempty"`
+	Client    netip.Addr `json:"client"`
+	Catalogue bool       `json:"catalogue,omitempty"`
+	Reply     bool       `json:"reply,omitempty"`
+	Payload   bool       `json:"payload,omitempty"`
+	TLS       bool       `json:"tls,omitempty"`
+	Name      string     `json:"name,omitempty"`
+	First     string     `json:"first,omitempty"`
+	Why       string     `json:"why,omitempty"`
 }
 
 func encodeQuestion(q *minecanary.Question) ([]byte, error) {
-	v := queued{Client: q.Client, Reply: q.Reply, Payload: q.Payload, TLS: q.TLS, Name: q.Name, Why: q.Why}
+	v := queued{Client: q.Client, Catalogue: q.Catalogue, Reply: q.Reply, Payload: q.Payload, TLS: q.TLS, Name: q.Name, First: q.First, Why: q.Why}
 	if len(v.Name) > maxName {
 		v.Name = ""
+	}
+	if len(v.First) > maxName {
+		v.First = ""
 	}
 	if len(v.Why) > maxWhy {
 		v.Why = v.Why[:maxWhy]
@@ -242,6 +247,7 @@ func decodeOffer(member, score, question any) (o enrich.Offer, err error) {
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		return o, err
 	}
-	o.Client, o.Reply, o.Payload, o.TLS, o.Name, o.Why = v.Client, v.Reply, v.Payload, v.TLS, v.Name, v.Why
+	o.Client, o.Catalogue, o.Reply, o.Payload = v.Client, v.Catalogue, v.Reply, v.Payload
+	o.TLS, o.Name, o.First, o.Why = v.TLS, v.Name, v.First, v.Why
 	return o, nil
 }

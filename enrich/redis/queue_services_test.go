@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/enrich"
 	"github.com/minecanary/minecanary/enrich/queuetest"
 	"github.com/minecanary/minecanary/internal/stack"
@@ -212,7 +213,7 @@ func TestFailover(t *testing.T) {
 	})
 	defer client.Close()
 	q, p := NewQueue(client, "f:"), NewPurse(client, "f:")
-	cost := Cost{
+	cost := minecanary.ProbeCost{
 		Client: netip.MustParseAddr("10.0.0.1"), Network: netip.MustParsePrefix("8.8.8.0/24"), Endpoint: queuetest.Endpoint(1),
 		PerClient: 2, PerNetwork: 10, PerEndpoint: 12, Rate: 100, Burst: 100, BackoffFirst: time.Hour, BackoffMax: time.Hour,
 	}

@@ -103,7 +103,7 @@ func TestUnreachable(t *testing.T) {
 	client := goredis.NewClient(&goredis.Options{Addr: addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true})
 	defer client.Close()
 	q, p := NewQueue(client, ""), NewPurse(client, "")
-	c := Cost{Client: netip.MustParseAddr("10.0.0.1"), Rate: 1, Burst: 1}
+	c := minecanary.ProbeCost{Client: netip.MustParseAddr("10.0.0.1"), Rate: 1, Burst: 1}
 	start := time.Now()
 	_, offer := q.Offer(t.Context(), []enrich.Offer{{}})
 	_, take := q.Take(t.Context(), 1, nil)
@@ -141,7 +141,7 @@ func TestReadGrant(t *testing.T) {
 		}
 	}
 	g, err := readGrant([]any{"client", int64(1), int64(0), int64(3)})
-	if diff := cmp.Diff(Grant{Refused: "client", Full: true, Wait: time.Millisecond, Tried: 3}, g); err != nil || diff != "" {
+	if diff := cmp.Diff(minecanary.ProbeGrant{Refused: "client", Full: true, Wait: time.Millisecond, Tried: 3}, g); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }

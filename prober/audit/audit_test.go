@@ -217,6 +217,113 @@ func TestTwoWriters(t *testing.T) {
 	}
 }
 
+// together appends n records that all wait for one another, and gives the errors.
+func together(t *testing.T, f *File, n int) []error {
+	t.Helper()
+	errs := make([]error, n)
+	f.turn <- struct{}{}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = f.Append(record(i)) })
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		f.mu.Lock()
+		waiting := len(f.waiting)
+		f.mu.Unlock()
+		if waiting == n {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d wait", waiting, n)
+		}
+	}
+	<-f.turn
+	wg.Wait()
+	return errs
+}
+
+// TestAppendTogether: those who wait are written in a few pieces, each record once and in one chain, and the head names the
+// last.
+func TestAppendTogether(t *testing.T) {
+	const n = 2*maxAtOnce + 20
+	path := trail(t, 3)
+	before := len(read(t, path))
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for i, err := range together(t, f, n) {
+		if err != nil {
+			t.Errorf("record %d: %v", i, err)
+		}
+	}
+	text := read(t, path)
+	if records, line := verify(t, text); records != 3+n || line != 0 {
+		t.Errorf("Verify = %d records, broken line %d; want %d, 0", records, line, 3+n)
+	}
+	text = text[before:]
+	for i := range n {
+		if got := bytes.Count(text, fmt.Appendf(nil, `"bytes_read":%d,`, i)); got != 1 {
+			t.Errorf("record %d stands there %d times", i, got)
+		}
+	}
+	if head, err := readHead(path); err != nil || head != f.last || head.number != 3+n {
+		t.Errorf("head %v, %v; want %v", head, err, f.last)
+	}
+	f.waiting = make([]*entry, maxAtOnce+1)
+	if got := len(f.next()); got != maxAtOnce {
+		t.Errorf("%d are written at once, want %d", got, maxAtOnce)
+	}
+}
+
+// TestAppendTogetherFails: where the file cannot be written, nobody's record is kept.
+func TestAppendTogetherFails(t *testing.T) {
+	f, err := Open(trail(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, err := range together(t, f, 10) {
+		if err == nil {
+			t.Errorf("record %d was kept in a closed file", i)
+		}
+	}
+}
+
+// TestCrashBeforeHead: a crash between the records of several and the head leaves a whole trail, wherever it cut them off.
+func TestCrashBeforeHead(t *testing.T) {
+	text := read(t, trail(t, 6))
+	path := trail(t, 2)
+	head := read(t, path+headEnd)
+	for cut := len(read(t, path)); cut < len(text); cut++ {
+		if cut%17 != 0 && text[cut-1] != '\n' {
+			continue // these places show it
+		}
+		for name, b := range map[string][]byte{path: text[:cut], path + headEnd: head} {
+			if err := os.WriteFile(name, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Append(record(9)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		out, err := VerifyFiles(path)
+		if err != nil || len(out) != 1 || out[0].Broken != nil || out[0].Missing != 0 {
+			t.Fatalf("cut at %d: %+v, %v", cut, out, err)
+		}
+	}
+}
+
 func TestAppendFails(t *testing.T) {
 	f, err := Open(trail(t, 1))
 	if err != nil {

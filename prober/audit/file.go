@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +20,10 @@ type File struct {
 	path string
 	max  int64 // MaxFile
 
-	mu    sync.Mutex
+	mu      sync.Mutex
+	waiting []*entry // in the order they came
+
+	turn  chan struct{} // who has put something in has what follows
 	f     *os.File
 	size  int64  // of the file after our last line
 	last  link   // the last whole record of the trail
@@ -32,7 +36,7 @@ type File struct {
 func Open(path string) (*File, error) { return open(path, MaxFile) }
 
 func open(path string, size int64) (*File, error) {
-	a := &File{path: path, max: size}
+	a := &File{path: path, max: size, turn: make(chan struct{}, 1)}
 	if err := a.reopen(); err != nil {
 		return nil, fmt.Errorf("open audit file: %w", err)
 	}
@@ -58,10 +62,52 @@ func (a *File) reopen() error {
 	return err
 }
 
-// Append writes one record. When it returns nil the line is with the operating system.
+// maxAtOnce bounds how many records are written together.
+const maxAtOnce = 64
+
+// entry is a record on its way into the file.
+type entry struct {
+	rec  Record
+	err  error
+	done chan struct{} // closed when it is written, or err says why not
+}
+
+// Append writes one record. When it returns nil the line is with the operating system. What several goroutines append at
+// the same time is written together: all of it, or nothing.
 func (a *File) Append(rec Record) error {
+	e := &entry{rec: rec, done: make(chan struct{})}
+	a.mu.Lock()
+	a.waiting = append(a.waiting, e)
+	a.mu.Unlock()
+	for {
+		select {
+		case <-e.done:
+			if e.err != nil {
+				return fmt.Errorf("append to audit file: %w", e.err)
+			}
+			return nil
+		case a.turn <- struct{}{}:
+			a.write(a.next())
+			<-a.turn
+		}
+	}
+}
+
+// next takes those who have waited longest.
+func (a *File) next() []*entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	n := min(len(a.waiting), maxAtOnce)
+	batch := slices.Clone(a.waiting[:n])
+	a.waiting = slices.Delete(a.waiting, 0, n)
+	return batch
+}
+
+// write writes records and tells those who wait for them.
+func (a *File) write(batch []*entry) {
+	if len(batch) == 0 {
+		return
+	}
 	err := a.locked(func() error {
 		if err := a.catchUp(); err != nil {
 			return err
@@ -69,23 +115,32 @@ func (a *File) Append(rec Record) error {
 		if a.size >= a.max && a.torn == "" && !a.empty && a.setAside() {
 			return errMoved
 		}
-		line, err := encode(rec, a.last, a.empty && a.last != noLink, a.torn)
-		if err != nil {
-			return err
+		last, torn, empty := a.last, a.torn, a.empty
+		var text []byte
+		for _, e := range batch {
+			var line []byte
+			if line, e.err = encode(e.rec, last, empty && last != noLink, torn); e.err != nil {
+				continue // the others need not pay for it
+			}
+			text = append(append(text, line...), '\n')
+			last, torn, empty = link{last.number + 1, sum(line)}, "", false
 		}
-		n, err := a.f.Write(append(line, '\n'))
+		if len(text) == 0 {
+			return nil
+		}
+		n, err := a.f.Write(text)
 		if err != nil {
 			// What got there was never a record: it is taken back, or else stays as a torn line.
 			return errors.Join(err, a.takeBack())
 		}
 		a.size += int64(n)
-		a.last, a.torn, a.empty = link{a.last.number + 1, sum(line)}, "", false
+		a.last, a.torn, a.empty = last, torn, empty
 		return writeHead(a.path, a.last)
 	})
-	if err != nil {
-		return fmt.Errorf("append to audit file: %w", err)
+	for _, e := range batch {
+		e.err = cmp.Or(e.err, err)
+		close(e.done)
 	}
-	return nil
 }
 
 // setAside renames the file, which must be locked, by the number of its last record, and tells whether that worked. Where
@@ -107,8 +162,8 @@ func (a *File) takeBack() error {
 
 // Close ends the use of the file.
 func (a *File) Close() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.turn <- struct{}{}
+	defer func() { <-a.turn }()
 	return errors.Join(a.f.Sync(), a.f.Close())
 }
 

@@ -31,7 +31,7 @@ type seen struct {
 // Reader judges what a server says on one connection. The result does not depend on how the bytes are cut in segments.
 // It holds at most MaxLine bytes. It is not safe for concurrent use.
 type Reader struct {
-	dialects []Dialect
+	dialects []Dialect // nil until the first message: most connections wait for one
 	buf      []byte
 	sent     []string
 	answers  int
@@ -48,7 +48,7 @@ type Reader struct {
 }
 
 // NewReader gives a Reader of a new connection.
-func NewReader() *Reader { return &Reader{dialects: All()} }
+func NewReader() *Reader { return &Reader{} }
 
 // Sent tells what we said, so that an echo is known for what it is.
 func (r *Reader) Sent(q Request) {
@@ -199,6 +199,9 @@ func (r *Reader) line(line []byte) {
 			r.note(Finding{Level: Noise, Summary: "our own method came back: an echo"})
 			return
 		}
+	}
+	if r.dialects == nil {
+		r.dialects = All()
 	}
 	for i := range r.dialects {
 		if r.dialects[i].judge != nil {
