@@ -11,6 +11,9 @@ const (
 	KindConn Kind = iota
 	// KindInterim is one stretch of a running connection with real deltas: conn_interim of our Zeek script.
 	KindInterim
+	// KindFlow is a row of a flow exporter: one direction of a connection, Orig to Resp, in one stretch of time as the
+	// exporter cut it.
+	KindFlow
 )
 
 // TCPFlags are the flag bits of RFC 9293 section 3.1, OR-ed over the packets of one direction.
@@ -81,7 +84,8 @@ func (u UID) String() string {
 // Record is one connection record, freed from its sensor's spelling, with the direction as the sensor saw it:
 // Orig is Zeek's originator or EVE's source. It holds no reference to the input buffer.
 //
-// For KindInterim the counters and flags cover only the stretch from Start to End.
+// For KindInterim and KindFlow the counters and flags cover only the stretch from Start to End. For KindFlow Orig is who
+// sent, client or not; what Resp sent is mostly another record.
 type Record struct {
 	Kind      Kind
 	Transport Transport

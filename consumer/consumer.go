@@ -36,8 +36,9 @@ type Batch struct {
 	From, Next Position
 	// NewFile is set on the first batch of a file (of each generation): what was learnt of its form is forgotten.
 	NewFile bool
-	// Header holds the lines beginning with # at the head of a file whose first batch does not start at its beginning
-	// (NewFile with LineStart over 0), which a decoder of Zeek's TSV needs; nil if there are none.
+	// Header holds what names the columns of a file whose first batch does not start at its beginning (NewFile with
+	// LineStart over 0): the lines beginning with # at its head, which a decoder of Zeek's TSV needs, or else its first
+	// line if that begins with a letter, which one of nfdump's CSV needs; nil if there are none.
 	Header []byte
 	// EOF tells that the partition has ended for good; Data may be empty.
 	EOF bool
@@ -128,7 +129,12 @@ const (
 	FormZeekJSON
 	FormZeekTSV
 	FormEVE
+	FormNfdump
+	FormGoflow2
 )
+
+// Forms gives all forms but FormUnknown.
+func Forms() []Form { return []Form{FormZeekJSON, FormZeekTSV, FormEVE, FormNfdump, FormGoflow2} }
 
 // String gives the name used by --format.
 func (f Form) String() string {
@@ -139,6 +145,10 @@ func (f Form) String() string {
 		return "zeek-tsv"
 	case FormEVE:
 		return "eve"
+	case FormNfdump:
+		return "nfdump"
+	case FormGoflow2:
+		return "goflow2"
 	}
 	return "auto"
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/envelope"
 	"github.com/minecanary/minecanary/consumer/eve"
+	"github.com/minecanary/minecanary/consumer/flows"
 	"github.com/minecanary/minecanary/consumer/recognise"
 	"github.com/minecanary/minecanary/consumer/slicer"
 	"github.com/minecanary/minecanary/consumer/zeek"
@@ -140,6 +141,8 @@ type Counts struct {
 	Newest map[string]int64
 	// InterimMissing counts marked rows of connections of which no interim record was seen.
 	InterimMissing uint64
+	// NoFlags counts the rows of flow exporters whose TCP flags are not known, so that the score has nothing of them.
+	NoFlags uint64
 }
 
 // Total adds up a count by reason.
@@ -168,8 +171,25 @@ type Stage struct {
 
 // file is what is known of a partition's current file; owned by the reading goroutine.
 type file struct {
-	form   consumer.Form
-	header *zeek.Header
+	form consumer.Form
+	headers
+}
+
+// headers are what names the columns of the lines to come: of Zeek's TSV, and of nfdump's CSV.
+type headers struct {
+	zeek   *zeek.Header
+	nfdump *flows.Header
+}
+
+// after gives the headers in force after whole lines of a file of the form.
+func (h headers) after(form consumer.Form, data []byte) headers {
+	switch form {
+	case consumer.FormZeekTSV:
+		h.zeek = headerAfter(h.zeek, data)
+	case consumer.FormNfdump:
+		h.nfdump = flows.HeaderAfter(h.nfdump, data)
+	}
+	return h
 }
 
 // MaxInterim bounds the connections with interim records that are remembered; beyond it the half seen first is forgotten.
@@ -235,10 +255,10 @@ func (s *Stage) Counts() Counts {
 
 // job is one batch on its way through a worker.
 type job struct {
-	batch  consumer.Batch
-	ack    consumer.AckFunc
-	form   consumer.Form
-	header *zeek.Header
+	batch consumer.Batch
+	ack   consumer.AckFunc
+	form  consumer.Form
+	headers
 
 	done chan struct{}
 
@@ -310,7 +330,7 @@ func (s *Stage) Run(ctx context.Context, src consumer.Source, out chan<- Result)
 	return g.Wait()
 }
 
-// prepare fixes the form and, for TSV, the header in force at the start of the batch. It runs on the reading goroutine,
+// prepare fixes the form and, for TSV and CSV, the header in force at the start of the batch. It runs on the reading goroutine,
 // as both depend on what came before.
 func (s *Stage) prepare(b consumer.Batch, ack consumer.AckFunc) *job {
 	if ofTopic(&b) {
@@ -322,15 +342,11 @@ func (s *Stage) prepare(b consumer.Batch, ack consumer.AckFunc) *job {
 		f = &file{form: s.cfg.Form}
 		s.files[b.Partition] = f
 		f.recognise(b.Header)
-		if f.form == consumer.FormZeekTSV {
-			f.header = headerAfter(nil, b.Header)
-		}
+		f.headers = f.after(f.form, b.Header)
 	}
 	f.recognise(b.Data)
-	j := &job{batch: b, ack: ack, form: f.form, header: f.header, done: make(chan struct{})}
-	if f.form == consumer.FormZeekTSV {
-		f.header = headerAfter(f.header, b.Data)
-	}
+	j := &job{batch: b, ack: ack, form: f.form, headers: f.headers, done: make(chan struct{})}
+	f.headers = f.after(f.form, b.Data)
 	if b.EOF {
 		delete(s.files, b.Partition)
 	}
@@ -385,10 +401,11 @@ func lines(data []byte) func(yield func([]byte) bool) {
 
 // worker decodes batches; its decoders learn the order of keys.
 type worker struct {
-	stage *Stage
-	json  *zeek.JSON
-	eve   *eve.Decoder
-	rec   minecanary.Record
+	stage   *Stage
+	json    *zeek.JSON
+	eve     *eve.Decoder
+	goflow2 *flows.Goflow2
+	rec     minecanary.Record
 
 	// job is the batch in work.
 	job *job
@@ -403,7 +420,8 @@ type worker struct {
 
 func (s *Stage) newWorker() *worker {
 	w := &worker{
-		stage: s, json: zeek.NewJSON(), eve: eve.New(), peeler: envelope.New(envelope.Config{Topics: s.cfg.Topics}),
+		stage: s, json: zeek.NewJSON(), eve: eve.New(), goflow2: flows.NewGoflow2(),
+		peeler: envelope.New(envelope.Config{Topics: s.cfg.Topics}),
 	}
 	w.take = w.line
 	return w
@@ -453,9 +471,13 @@ func (w *worker) lines(j *job) {
 	case consumer.FormZeekJSON:
 		d = w.json
 	case consumer.FormZeekTSV:
-		d = zeek.NewTSV(j.header)
+		d = zeek.NewTSV(j.zeek)
 	case consumer.FormEVE:
 		d = w.eve
+	case consumer.FormNfdump:
+		d = flows.NewNfdump(j.nfdump)
+	case consumer.FormGoflow2:
+		d = w.goflow2
 	case consumer.FormUnknown:
 	}
 	number, offset := j.batch.FirstLine-1, j.batch.LineStart
@@ -533,6 +555,9 @@ func (w *worker) slice(j *job, origin Origin) {
 		return
 	}
 	j.counts.Slices += uint64(sl.Counted())
+	if rec.Kind == minecanary.KindFlow && !rec.FlagsKnown {
+		j.counts.NoFlags++
+	}
 	if w.stage.cfg.KeepOrigin {
 		j.origin = append(j.origin, origin)
 	}
@@ -681,6 +706,7 @@ func (s *Stage) add(c *Counts) {
 	s.counts.IPBytes += c.IPBytes
 	s.counts.Slices += c.Slices
 	s.counts.InterimMissing += c.InterimMissing
+	s.counts.NoFlags += c.NoFlags
 	for k, n := range c.Skipped {
 		s.counts.Skipped[k] += n
 	}

@@ -140,6 +140,10 @@ func TestFormIsFixedByTheFirstLine(t *testing.T) {
 		{"JSON with a comment", conn(1) + "#separator \\x09\n" + conn(2), consumer.FormUnknown, 2, 1},
 		{"TSV with JSON", tsv + row + conn(1) + row, consumer.FormUnknown, 2, 1},
 		{"TSV, a second header with other columns", tsv + row + "#close\n" + strings.NewReplacer("uid\t", "", "time\tstring\t", "time\t").Replace(tsv) + strings.Replace(row, "C1\t", "", 1), consumer.FormUnknown, 2, 0},
+		{"nfdump", csvHeader + csvRow + csvRow + csvEnd, consumer.FormUnknown, 2, 0},
+		{"nfdump twice, with other columns", csvHeader + csvRow + csvEnd + "sp,dp,sa,da,pr,flg,ipkt,ibyt,ts\n40000,3333,10.0.0.1,203.0.113.1,6,24,9,900,1751446436.5\n" + csvEnd, consumer.FormUnknown, 2, 0},
+		{"nfdump with JSON", csvHeader + csvRow + conn(1) + csvRow, consumer.FormUnknown, 2, 1},
+		{"nfdump, forced, without a header", csvRow + csvEnd, consumer.FormNfdump, 0, 1},
 		{"garbage first", "x\ny\n" + conn(1), consumer.FormUnknown, 1, 2},
 		{"forced", row + conn(1), consumer.FormZeekJSON, 1, 1},
 		{"nothing recognised", "a\nb\n\n", consumer.FormUnknown, 0, 2},
@@ -154,6 +158,34 @@ func TestFormIsFixedByTheFirstLine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A file as nfdump writes it: header, row, and what stands behind the rows.
+const (
+	csvHeader = "ts,te,td,sa,da,sp,dp,pr,flg,ipkt,ibyt\n"
+	csvRow    = "2025-07-02 08:54:02,2025-07-02 08:55:01,59.000,10.0.0.1,203.0.113.1,40000,3333,TCP,...AP...,9,900\n"
+	csvEnd    = "Summary\nflows,bytes,packets,avg_bps,avg_pps,avg_bpp\n2,1800,18,244,0,100\n"
+)
+
+// TestResumedCSV: the header comes with the batch when a file is read on from its middle.
+func TestResumedCSV(t *testing.T) {
+	b := consumer.Batch{
+		Partition: "a", Name: "a", NewFile: true, LineStart: 1000, Header: []byte(csvHeader), Data: []byte(csvRow + csvEnd),
+	}
+	o := run(t, Config{}, []consumer.Batch{b})
+	if o.counts.Records != 1 || o.counts.Skipped["summary"] != 3 || len(o.bad) != 0 || o.slices[0].AckPush != 1 {
+		t.Errorf("%+v, bad %v", o.counts, o.bad)
+	}
+}
+
+// TestNoFlags: rows whose flags are not known are counted, and only those of TCP.
+func TestNoFlags(t *testing.T) {
+	text := csvHeader + csvRow + strings.Replace(csvRow, "...AP...", "........", 1) +
+		strings.NewReplacer("...AP...", "........", "TCP", "UDP").Replace(csvRow)
+	o := run(t, Config{}, []consumer.Batch{{Partition: "a", Name: "a", NewFile: true, FirstLine: 1, Data: []byte(text)}})
+	if o.counts.Records != 3 || o.counts.NoFlags != 1 || o.counts.Slices != 2 || len(o.slices) != 2 || o.slices[1].Other != 1 {
+		t.Errorf("%+v", o)
 	}
 }
 

@@ -103,6 +103,12 @@ func (w *worker) record(l *envelope.Line) (out consumer.Outcome, ok bool) {
 		}
 		return w.eve.Decode(l.Data, &w.rec), true
 	}
+	if l.Form == consumer.FormGoflow2 {
+		if l.Guess {
+			return w.goflow2.Try(l.Data, &w.rec)
+		}
+		return w.goflow2.Decode(l.Data, &w.rec), true
+	}
 	if l.Log != "" {
 		if reason, skips := zeek.Skips(l.Log); skips {
 			// Of a guess it is not known yet that it is one object.

@@ -112,6 +112,45 @@ func TestFormNames(t *testing.T) {
 	}
 }
 
+// TestGoflow2: what goflow2 sends to a topic, as it is and as shippers wrap it.
+func TestGoflow2(t *testing.T) {
+	const row = `{"type":"NETFLOW_V9","sampling_rate":0,"sampler_address":"192.0.2.1","time_flow_start_ns":1751446436500000000,"time_flow_end_ns":1751446741986000000,"bytes":4388,"packets":31,"src_addr":"10.20.1.15","dst_addr":"203.0.113.15","proto":"TCP","src_port":47120,"dst_port":3333,"tcp_flags":24}`
+	older := strings.NewReplacer("time_flow_start_ns", "TimeFlowStartMs", "500000000", "500", "time_flow_end_ns", "TimeFlowEndMs", "986000000", "986",
+		"bytes", "Bytes", "packets", "Packets", "src_addr", "SrcAddr", "dst_addr", "DstAddr", "proto", "Proto", "src_port", "SrcPort", "dst_port", "DstPort",
+		"tcp_flags", "TcpFlags", "sampler_address", "SamplerAddress", `"type"`, `"TimeFlowStart":1751446437,"Type"`).Replace(row)
+	want := plain(t, [][]byte{[]byte(row)})
+	if len(want.slices) != 1 || want.slices[0].AckPush != 1 || want.slices[0].Sensor != "192.0.2.1" || want.counts.ByForm["goflow2"] != 1 {
+		t.Fatalf("%+v", want)
+	}
+	for _, tt := range []struct {
+		name, topic, msg, form string
+		topics                 map[string]envelope.Topic
+	}{
+		{"as it is", "flows", row, "goflow2", nil},
+		{"version 1", "flows", older, "goflow2", nil},
+		{"other keys first", "flows", strings.Replace(row, `{"type":"NETFLOW_V9",`, `{`, 1), "goflow2", nil},
+		{"in a line of text", "flows", filebeat(row), "filebeat/goflow2", nil},
+		{"with a shipper's keys", "flows", strings.Replace(row, `{`, `{"@timestamp":"2025-07-02T08:59:01Z",`, 1), "merged/goflow2", nil},
+		{"with a shipper's keys behind", "flows", row[:len(row)-1] + `,"@timestamp":"2025-07-02T08:59:01Z"}`, "merged/goflow2", nil},
+		{"in an array", "flows", "[" + row + "]", "goflow2", nil},
+		{"a topic of goflow2", "netflow", row, "goflow2", map[string]envelope.Topic{"netflow": {Form: consumer.FormGoflow2}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := run(t, Config{Topics: tt.topics}, []consumer.Batch{batchOf(tt.topic, []byte(tt.msg), []byte(tt.msg))})
+			if diff := cmp.Diff(append(want.slices, want.slices...), got.slices, addrs); diff != "" {
+				t.Errorf("slices (-plain +messages):\n%s", diff)
+			}
+			if len(got.bad) != 0 || got.counts.ByForm[tt.form] != 2 || got.counts.NoFlags != 0 {
+				t.Errorf("bad %v, counts %+v", got.bad, got.counts)
+			}
+		})
+	}
+	broken := run(t, Config{}, []consumer.Batch{batchOf("flows", []byte(strings.Replace(row, "4388", "-1", 1)))})
+	if broken.counts.Bad["range"] != 1 || broken.counts.Records != 0 {
+		t.Errorf("%+v", broken.counts)
+	}
+}
+
 const goodConn = `{"ts":1700000000.25,"uid":"C1","id.orig_h":"192.0.2.5","id.orig_p":40001,"id.resp_h":"198.51.100.10","id.resp_p":3333,"proto":"tcp","duration":898.5,"orig_bytes":2511,"resp_bytes":13303,"conn_state":"SF","history":"ShADadFf","orig_pkts":57,"orig_ip_bytes":4791,"resp_pkts":55,"resp_ip_bytes":15503}`
 
 // with changes the good line.

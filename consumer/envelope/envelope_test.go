@@ -15,6 +15,7 @@ import (
 	"github.com/minecanary/minecanary/consumer/envelope"
 	"github.com/minecanary/minecanary/consumer/envelope/envelopetest"
 	"github.com/minecanary/minecanary/consumer/eve"
+	"github.com/minecanary/minecanary/consumer/flows"
 	"github.com/minecanary/minecanary/consumer/zeek"
 )
 
@@ -236,12 +237,15 @@ func TestNames(t *testing.T) {
 
 // decoders read lines as package decode does.
 type decoders struct {
-	json *zeek.JSON
-	eve  *eve.Decoder
-	rec  minecanary.Record
+	json    *zeek.JSON
+	eve     *eve.Decoder
+	goflow2 *flows.Goflow2
+	rec     minecanary.Record
 }
 
-func newDecoders() *decoders { return &decoders{json: zeek.NewJSON(), eve: eve.New()} }
+func newDecoders() *decoders {
+	return &decoders{json: zeek.NewJSON(), eve: eve.New(), goflow2: flows.NewGoflow2()}
+}
 
 func (d *decoders) take(l *envelope.Line) bool {
 	if l.Form == consumer.FormEVE {
@@ -250,6 +254,14 @@ func (d *decoders) take(l *envelope.Line) bool {
 			return ok
 		}
 		d.eve.Decode(l.Data, &d.rec)
+		return true
+	}
+	if l.Form == consumer.FormGoflow2 {
+		if l.Guess {
+			_, ok := d.goflow2.Try(l.Data, &d.rec)
+			return ok
+		}
+		d.goflow2.Decode(l.Data, &d.rec)
 		return true
 	}
 	hint := zeek.Hint{Log: l.Log, Forced: l.Forced}
@@ -272,6 +284,8 @@ func FuzzPeel(f *testing.F) {
 		"", "\xEF\xBB\xBF", "\x1f\x8b", "[", "[[[[[[", `{"conn": {"ts":1,"uid":"x"}}`, `{"a":{"ts":1},"b":{"ts":2}}`, `{"message":"\ud800{"}`,
 		`{"zeek":{"connection":{"ts":"1"}},"event":{"duration":99999999999999999999}}`, `{"suricata":{"eve":{"flow":{}}},"event":{"start":"x","duration":-1}}`,
 		`{"suricata":{"eve":{"flow":{}}},"event":{"start":"2023-11-14T22:14:20Z","duration":9223372036854775807}}`, "#fields\tts\n1\n",
+		`{"type":"NETFLOW_V9","time_flow_start_ns":1751446436500000000,"src_addr":"192.0.2.5","dst_addr":"198.51.100.10","proto":"TCP","src_port":1,"dst_port":2,"bytes":1,"packets":1}`,
+		`{"type":"IPFIX","@timestamp":"x","SrcAddr":"","DstAddr":"","TimeFlowStart":0}`,
 		`{"host":null,"log":{"file":{"path":null}},"tags":[null],"fields":{"a":1},"ts":1}`, `{"id":{"orig_h":null}}`, `[1,{},"x"]`,
 	} {
 		f.Add("t", []byte(s))

@@ -38,6 +38,8 @@ func (p *Peeler) guess(line []byte, at int, c around) bool {
 			return false
 		}
 		form = consumer.FormEVE
+	case goflowStart(line):
+		form = consumer.FormGoflow2
 	default:
 		size := bytes.IndexByte(line[2:2+maxTag-4], '"')
 		if size < 1 || line[n-2] != '}' {
@@ -73,6 +75,17 @@ func (p *Peeler) guess(line []byte, at int, c around) bool {
 	}
 	p.lines++
 	return true
+}
+
+// goflowStart tells whether the first key is what goflow2 begins with, and says what is known.
+func goflowStart(line []byte) bool {
+	const key = `{"type":"`
+	if !bytes.HasPrefix(line, []byte(key)) {
+		return false
+	}
+	line = line[len(key):]
+	return bytes.HasPrefix(line, []byte(`NETFLOW_V`)) || bytes.HasPrefix(line, []byte(`IPFIX"`)) ||
+		bytes.HasPrefix(line, []byte(`SFLOW_5"`))
 }
 
 // zeekStart tells whether the first two keys are those that nearly all Zeek logs begin with.

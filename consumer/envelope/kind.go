@@ -52,7 +52,7 @@ func (k Kind) String() string { return kindNames[k] }
 const Kinds = int(kindCount)
 
 // Forms is the number of forms of records.
-const Forms = int(consumer.FormEVE) + 1
+const Forms = int(consumer.FormGoflow2) + 1
 
 // Name names what a record came as: the form for lines as sensors write them ("zeek-json"), else envelope and form
 // ("filebeat/eve"). There are at most Kinds times Forms names.

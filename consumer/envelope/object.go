@@ -24,6 +24,9 @@ const (
 	fieldEventType
 	fieldFlowID
 	fieldTimestamp
+	fieldSrcAddr
+	fieldDstAddr
+	fieldFlowStart
 
 	// Keys of envelopes that hold records.
 	fieldMessage
@@ -86,6 +89,12 @@ func fieldOf(key []byte) field {
 		return fieldFlowID
 	case "timestamp":
 		return fieldTimestamp
+	case "src_addr", "SrcAddr":
+		return fieldSrcAddr
+	case "dst_addr", "DstAddr":
+		return fieldDstAddr
+	case "time_flow_start_ns", "time_flow_start", "TimeFlowStart":
+		return fieldFlowStart
 	case "message":
 		return fieldMessage
 	case "log":
@@ -347,6 +356,10 @@ func (p *Peeler) peel(object []byte, m *members, c around) string {
 		}
 		p.emit(object, consumer.FormZeekJSON, c)
 		return ""
+	case m.isGoflow2():
+		c.become(m.merged(Plain))
+		p.emit(object, consumer.FormGoflow2, c)
+		return ""
 	case m.isZeekModule():
 		c.become(FilebeatZeek)
 		if reason, ok := p.original(m, c); ok {
@@ -404,6 +417,10 @@ func (m *members) isEVE() bool {
 func (m *members) isZeek() bool {
 	return m.kind(fieldPath) == '"' || m.has.has(fieldTS) && m.has.has(fieldUID) || m.has.has(fieldOrigHost) ||
 		get(m.get(fieldID), "orig_h") != nil
+}
+
+func (m *members) isGoflow2() bool {
+	return m.kind(fieldSrcAddr) == '"' && m.kind(fieldDstAddr) == '"' && m.has.has(fieldFlowStart)
 }
 
 func (m *members) isZeekModule() bool {

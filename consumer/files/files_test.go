@@ -788,3 +788,23 @@ func BenchmarkArchive(b *testing.B) {
 		})
 	}
 }
+
+func TestPreface(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"nothing", "", ""},
+		{"comments", "#a\n#b\nrow\n#c\n", "#a\n#b\n"},
+		{"half a comment", "#a\n#b", "#a\n"},
+		{"names of columns", "ts,te\n1,2\n", "ts,te\n"},
+		{"names behind a byte order mark", "\xEF\xBB\xBFts,te\r\n1,2\n", "\xEF\xBB\xBFts,te\r\n"},
+		{"half a line of names", "ts,te", ""},
+		{"names, then comments", "ts,te\n#a\n", "ts,te\n#a\n"},
+		{"JSON", "{\"ts\":1}\n", ""},
+		{"rows", "1,2\n3,4\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := string(preface([]byte(tt.text))); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}

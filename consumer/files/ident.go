@@ -108,10 +108,11 @@ func headAt(f io.ReaderAt) ([]byte, error) {
 	return head[:n], nil
 }
 
-// preface gives the leading lines that begin with #, as far as they are whole.
+// preface gives the leading lines that begin with #, or else the first line if it begins with a letter, as far as they
+// are whole.
 func preface(b []byte) []byte {
 	n := 0
-	for n < len(b) && b[n] == '#' {
+	for n < len(b) && (b[n] == '#' || n == 0 && namesColumns(b)) {
 		i := bytes.IndexByte(b[n:], '\n')
 		if i < 0 {
 			break
@@ -119,4 +120,10 @@ func preface(b []byte) []byte {
 		n += i + 1
 	}
 	return b[:n]
+}
+
+// namesColumns tells whether text may begin with the names of the columns of CSV: with a letter, a byte order mark aside.
+func namesColumns(b []byte) bool {
+	b = bytes.TrimPrefix(b, []byte("\xEF\xBB\xBF"))
+	return len(b) > 0 && b[0]|0x20 >= 'a' && b[0]|0x20 <= 'z'
 }

@@ -33,7 +33,7 @@ type keys struct {
 }
 
 // guessed is the number of bytes that are compared to guess a key: ,"orig_ip_bytes": has 17, and no key of the sensors'
-// connection records has more than 24. Longer ones are found in the table.
+// connection records has more than 24. Longer ones are guessed by search.
 const guessed = 24
 
 // entry is a key.
@@ -82,6 +82,9 @@ func (k *keys) search(b []byte, last uint8) (n uint8, end int) {
 	if b[0] == '}' && last != startEntry {
 		return closeEntry, 1
 	}
+	if n = k.entries[last].next; k.long(b, n) {
+		return n, int(k.entries[n].size)
+	}
 	n = k.entries[last].other
 	e := &k.entries[n]
 	if (binary.LittleEndian.Uint64(b)^e.text[0])&e.mask[0]|
@@ -90,6 +93,13 @@ func (k *keys) search(b []byte, last uint8) (n uint8, end int) {
 		return n, int(e.size)
 	}
 	return k.find(b, 0, last)
+}
+
+// long tells whether the key of an entry that is too long for the first guess stands at the start of b.
+func (k *keys) long(b []byte, n uint8) bool {
+	size := int(k.entries[n].size)
+	return size > guessed && size <= len(b) && b[0] == k.leads[n] && b[1] == '"' && string(b[2:size-2]) == k.names[n] &&
+		b[size-2] == '"' && b[size-1] == ':'
 }
 
 // find reads a key that was not guessed.

@@ -130,6 +130,10 @@ func (s *Scanner) object(b []byte, o uint8, depth int) []byte {
 				continue
 			}
 
+		case uint16(w) == '['|']'<<8 && e.kind == Ignored:
+			b = b[2:]
+			continue
+
 		case c-'0' <= 9 && (e.kind == Time || e.kind == Seconds):
 			if micros, end := Micros(b, 0); end >= 0 && b[end]|0x20 != 'e' {
 				v.Numbers[e.field] = uint64(micros)

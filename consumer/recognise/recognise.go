@@ -5,6 +5,7 @@ import (
 	"bytes"
 
 	"github.com/minecanary/minecanary/consumer"
+	"github.com/minecanary/minecanary/consumer/flows"
 	"github.com/minecanary/minecanary/consumer/jsonscan"
 	"github.com/minecanary/minecanary/consumer/zeek"
 )
@@ -14,6 +15,8 @@ import (
 //
 // A comment line of Zeek's ASCII writer (#separator, #fields, …) means TSV. A JSON object with event_type, and with it
 // timestamp or flow_id, is EVE. One with _path, with ts and uid, or with an id in one of the three spellings is Zeek's.
+// One with two addresses and a start of a flow as goflow2 spells them is goflow2's. A line that names the columns of both
+// addresses as nfdump does is the header of nfdump's CSV.
 func Recognise(line []byte) (form consumer.Form, ok bool) {
 	line = jsonscan.Line(line)
 	if len(line) > 0 && line[0] == '#' {
@@ -21,6 +24,9 @@ func Recognise(line []byte) (form consumer.Form, ok bool) {
 			return consumer.FormUnknown, false
 		}
 		return consumer.FormZeekTSV, true
+	}
+	if flows.IsHeader(line) {
+		return consumer.FormNfdump, true
 	}
 	scan := jsonscan.NewScanner(schema)
 	if scan.Read(line) != jsonscan.Sound {
@@ -39,6 +45,8 @@ func Recognise(line []byte) (form consumer.Form, ok bool) {
 		return consumer.FormEVE, true
 	case has(fieldPath), has(fieldTS, fieldUID), has(fieldOrigHost):
 		return consumer.FormZeekJSON, true
+	case has(fieldSrcAddr, fieldDstAddr, fieldFlowStart):
+		return consumer.FormGoflow2, true
 	}
 	return consumer.FormUnknown, false
 }
@@ -53,6 +61,9 @@ const (
 	fieldUID
 	fieldOrigHost
 	fieldID
+	fieldSrcAddr
+	fieldDstAddr
+	fieldFlowStart
 	fieldCount
 )
 
@@ -75,6 +86,13 @@ var schema = func() *jsonscan.Schema {
 			{Key: "id.orig_h", Field: fieldOrigHost},
 			{Key: "id_orig_h", Field: fieldOrigHost},
 			{Object: 1, Key: "orig_h", Field: fieldOrigHost},
+			{Key: "src_addr", Field: fieldSrcAddr},
+			{Key: "SrcAddr", Field: fieldSrcAddr},
+			{Key: "dst_addr", Field: fieldDstAddr},
+			{Key: "DstAddr", Field: fieldDstAddr},
+			{Key: "time_flow_start_ns", Field: fieldFlowStart},
+			{Key: "time_flow_start", Field: fieldFlowStart},
+			{Key: "TimeFlowStart", Field: fieldFlowStart},
 		},
 		Objects: 2,
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/eve"
+	"github.com/minecanary/minecanary/consumer/flows"
 	"github.com/minecanary/minecanary/consumer/recognise"
 	"github.com/minecanary/minecanary/consumer/zeek"
 )
@@ -54,6 +55,18 @@ var lines = []struct {
 	{"EVE stats", `{"timestamp":"2025-07-02T10:53:56.513500+0000","event_type":"stats"}`, consumer.FormEVE, ""},
 	{"EVE without a time", `{"flow_id":1,"event_type":"flow"}`, consumer.FormEVE, ""},
 	{"event_type alone", `{"event_type":"flow"}`, consumer.FormUnknown, ""},
+	{"nfdump", "ts,te,td,sa,da,sp,dp,pr,flg,fwd,stos,ipkt,ibyt,opkt,obyt", consumer.FormNfdump, ""},
+	{"nfdump 1.7.5, byte order mark", "\xEF\xBB\xBFfirstSeen,duration,proto,srcAddr,srcPort,dstAddr,dstPort,packets,bytes,flows\r", consumer.FormNfdump, ""},
+	{"nfdump without what a flow needs", "srcAddr,dstAddr", consumer.FormNfdump, ""},
+	{"nfdump's statistics", "ts,te,td,pr,val,fl,flP,ipkt,ipktP,ibyt,ibytP,ipps,ibps,ibpp", consumer.FormUnknown, ""},
+	{"nfdump's row", "2025-07-02 08:53:56.500,305.486,6,10.20.1.15,47120,203.0.113.15,3333,31,4388,1", consumer.FormUnknown, ""},
+	{"other CSV", "srcAddress,dstAddr,x", consumer.FormUnknown, ""},
+	{"goflow2", `{"type":"IPFIX","time_flow_start_ns":1,"src_addr":"1.2.3.4","dst_addr":"5.6.7.8"}`, consumer.FormGoflow2, ""},
+	{"goflow2 1", `{"Type":"IPFIX","TimeFlowStart":1,"SrcAddr":"1.2.3.4","DstAddr":"5.6.7.8"}`, consumer.FormGoflow2, ""},
+	{"goflow2 1 with -format.tag=json", `{"time_flow_start":1,"src_addr":"1.2.3.4","dst_addr":"5.6.7.8"}`, consumer.FormGoflow2, ""},
+	{"EVE with the names of columns in a text", `{"timestamp":"x,srcAddr,dstAddr,y","event_type":"flow"}`, consumer.FormEVE, ""},
+	{"addresses alone", `{"src_addr":"1.2.3.4","dst_addr":"5.6.7.8"}`, consumer.FormUnknown, ""},
+	{"EVE with a field of goflow2", `{"timestamp":"x","event_type":"flow","src_addr":"1.2.3.4","dst_addr":"5.6.7.8","time_flow_start":1}`, consumer.FormEVE, ""},
 	{"array", `[{"ts":1,"uid":"C"}]`, consumer.FormUnknown, ""},
 	{"half a line", `{"ts":1,"uid":"C"`, consumer.FormUnknown, ""},
 }
@@ -118,6 +131,13 @@ func FuzzRecognise(f *testing.F) {
 		recognise.LogName(line)
 		var rec minecanary.Record
 		isZeek := zeek.NewJSON().Decode(line, &rec).Kind == consumer.Decoded
+		isGoflow2 := flows.NewGoflow2().Decode(line, &rec).Kind == consumer.Decoded
+		if isGoflow2 && (form == consumer.FormZeekTSV || form == consumer.FormNfdump) {
+			t.Errorf("the decoder of goflow2 takes %q, which is recognised as %v", line, form)
+		}
+		if out := flows.NewNfdump(nil).Decode(line, &rec); form == consumer.FormNfdump && out.Reason != "header" {
+			t.Errorf("the decoder of nfdump says %+v to %q", out, line)
+		}
 		isEVE := eve.New().Decode(line, &rec).Kind == consumer.Decoded
 		if isEVE && form == consumer.FormZeekTSV {
 			t.Errorf("the EVE decoder takes %q, which is recognised as %v", line, form)

@@ -69,6 +69,11 @@ func (s *Slicer) Slice(rec *minecanary.Record, out *minecanary.Slices) bool {
 			flags |= minecanary.PSH
 		}
 	}
+	if !rec.FlagsKnown && rec.Kind == minecanary.KindFlow {
+		// The exporter did not tell, or saw samples: nothing says what slice this is, so nothing may be made of it.
+		out.Other = 1
+		return true
+	}
 	n := int64(1)
 	if rec.Kind == minecanary.KindConn {
 		n = max(1, (rec.End-rec.Start+s.virtual-1)/s.virtual)
@@ -80,7 +85,7 @@ func (s *Slicer) Slice(rec *minecanary.Record, out *minecanary.Slices) bool {
 	if n == 1 {
 		switch {
 		case flags == minecanary.ACK, flags == minecanary.ACK|minecanary.PSH:
-		case flags.Has(minecanary.SYN) && rec.Kind == minecanary.KindInterim && !rec.Final:
+		case flags.Has(minecanary.SYN) && goesOn(rec, flags):
 			out.CountedPackets, out.CountedBytes, out.CountedStart = 0, 0, 0
 			return true
 		default:
@@ -107,12 +112,27 @@ func (s *Slicer) Slice(rec *minecanary.Record, out *minecanary.Slices) bool {
 	return true
 }
 
+// goesOn tells whether the connection goes on after a slice with a SYN of the client. An exporter does not say: it does
+// unless an end was seen, or the SYN drew no answer that the client acknowledged.
+func goesOn(rec *minecanary.Record, flags minecanary.TCPFlags) bool {
+	switch rec.Kind {
+	case minecanary.KindInterim:
+		return !rec.Final
+	case minecanary.KindFlow:
+		return flags.Has(minecanary.ACK) && !flags.Has(minecanary.FIN|minecanary.RST)
+	}
+	return false
+}
+
 // turned tells whether the record's responder is the client.
 //
 // A handshake that was seen settles it: sensors make the sender of the SYN the originator. Without one the sender of the first packet seen stands as originator, and that
 // is the pool about as often as the miner, so in this order: our own or the log's local networks if they tell the two
 // apart, ports that servers are known for, the lower port.
 func (s *Slicer) turned(rec *minecanary.Record) bool {
+	if rec.Kind == minecanary.KindFlow {
+		return s.turnedFlow(rec)
+	}
 	if rec.Handshake {
 		return false
 	}
@@ -129,6 +149,30 @@ func (s *Slicer) turned(rec *minecanary.Record) bool {
 		return o
 	}
 	return rec.OrigPort < rec.RespPort
+}
+
+// turnedFlow is turned for a row of a flow exporter, which never tells who opened the connection: the flags of a row are
+// OR-ed, so that the server's SYN looks like the client's. Ports come first: with networks first every visitor of an
+// inside server would stand as a server. Both rows of a connection come out the same.
+func (s *Slicer) turnedFlow(rec *minecanary.Record) bool {
+	if o, r := serverPort(rec.OrigPort), serverPort(rec.RespPort); o != r {
+		return o
+	}
+	if o, r := s.inside(rec.Orig), s.inside(rec.Resp); o != r {
+		return r
+	}
+	if rec.OrigPort != rec.RespPort {
+		return rec.OrigPort < rec.RespPort
+	}
+	return rec.Orig.Less(rec.Resp)
+}
+
+// inside tells whether an address is one of ours: of our networks, or private (RFC 1918, RFC 4193) if none are known.
+func (s *Slicer) inside(a netip.Addr) bool {
+	if len(s.local) > 0 {
+		return contains(s.local, a)
+	}
+	return a.IsPrivate()
 }
 
 func contains(nets []netip.Prefix, a netip.Addr) bool {

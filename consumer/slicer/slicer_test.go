@@ -69,6 +69,16 @@ func TestSlice(t *testing.T) {
 			r.Kind, r.OrigFlags, r.Final = minecanary.KindInterim, minecanary.ACK|minecanary.PSH|minecanary.FIN, true
 		}, counts{0, 0, 1, 600, 60_000, 1000}},
 		{"interim, first and last", func(r *minecanary.Record) { r.Kind, r.Final = minecanary.KindInterim, true }, counts{0, 0, 1, 600, 60_000, 1000}},
+		{"flow, middle", flow(minecanary.ACK | minecanary.PSH), counts{0, 1, 0, 600, 60_000, 1000}},
+		{"flow, only ACK", flow(minecanary.ACK), counts{1, 0, 0, 600, 60_000, 1000}},
+		{"flow, SYN slice of a connection that goes on", flow(minecanary.SYN | minecanary.ACK | minecanary.PSH), counts{}},
+		{"flow, whole connection", flow(minecanary.SYN | minecanary.ACK | minecanary.PSH | minecanary.FIN), counts{0, 0, 1, 600, 60_000, 1000}},
+		{"flow, refused", flow(minecanary.SYN | minecanary.ACK | minecanary.RST), counts{0, 0, 1, 600, 60_000, 1000}},
+		{"flow, SYN without an answer", flow(minecanary.SYN), counts{0, 0, 1, 600, 60_000, 1000}},
+		{"flow, last", flow(minecanary.ACK | minecanary.FIN), counts{0, 0, 1, 600, 60_000, 1000}},
+		{"flow, urgent", flow(minecanary.ACK | minecanary.URG), counts{0, 0, 1, 600, 60_000, 1000}},
+		{"flow, flags not known", func(r *minecanary.Record) { flow(0)(r); r.FlagsKnown = false }, counts{0, 0, 1, 600, 60_000, 1000}},
+		{"flow, the server's", func(r *minecanary.Record) { flow(minecanary.SYN | minecanary.ACK)(r); swap(r) }, counts{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var s minecanary.Slices
@@ -81,6 +91,75 @@ func TestSlice(t *testing.T) {
 			}
 			if s.Client != miner || s.Server.Addr != pool || s.Server.Port != 3333 {
 				t.Errorf("client %s, server %s", s.Client, s.Server)
+			}
+		})
+	}
+}
+
+// flow makes the record a row of a flow exporter, of the miner's direction.
+func flow(flags minecanary.TCPFlags) func(*minecanary.Record) {
+	return func(r *minecanary.Record) {
+		r.Kind, r.Handshake, r.FlagsKnown, r.OrigFlags, r.RespFlags = minecanary.KindFlow, false, true, flags, 0
+		r.RespPackets, r.RespBytes, r.RespPayload = 0, 0, 0
+	}
+}
+
+// TestFlowDirections wants both rows of a connection to be of one pair, whoever sent them, and to add up.
+func TestFlowDirections(t *testing.T) {
+	own := netip.MustParsePrefix("198.51.100.0/24")
+	rapid.Check(t, func(t *rapid.T) {
+		addr := rapid.SampledFrom([]netip.Addr{miner, pool, netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("fd00::1"), netip.MustParseAddr("2001:db8::1")})
+		port := rapid.SampledFrom([]uint16{0, 22, 443, 3333, 8443, 12345, 20000, 50000, 65535})
+		there := conn(flow(minecanary.TCPFlags(rapid.Uint8().Draw(t, "flags"))))
+		there.Orig, there.Resp = addr.Draw(t, "a"), addr.Draw(t, "b")
+		there.OrigPort, there.RespPort = port.Draw(t, "port a"), port.Draw(t, "port b")
+		back := *there
+		back.Orig, back.Resp, back.OrigPort, back.RespPort = there.Resp, there.Orig, there.RespPort, there.OrigPort
+		cfg := Config{Virtual: time.Minute}
+		if rapid.Bool().Draw(t, "networks known") {
+			cfg.Local = []netip.Prefix{own}
+		}
+		var a, b minecanary.Slices
+		if !New(cfg).Slice(there, &a) || !New(cfg).Slice(&back, &b) {
+			t.Fatal("no slices")
+		}
+		if there.Orig == there.Resp && there.OrigPort == there.RespPort {
+			return // both rows are the same
+		}
+		if a.Pair != b.Pair || a.ClientPort != b.ClientPort {
+			t.Fatalf("%v %d and %v %d", a.Pair, a.ClientPort, b.Pair, b.ClientPort)
+		}
+		if a.ClientPackets+b.ClientPackets != 600 || a.ServerPackets+b.ServerPackets != 600 || a.Counted()+b.Counted() > 1 {
+			t.Fatalf("%+v and %+v", a, b)
+		}
+	})
+}
+
+func TestFlowClient(t *testing.T) {
+	visitor := netip.MustParseAddr("203.0.113.9")
+	for _, tt := range []struct {
+		name                 string
+		local                string
+		client, server       netip.Addr
+		clientPort, servPort uint16
+	}{
+		{"a server's port", "", miner, pool, 40001, 3333},
+		{"a visitor of an inside server", "10.0.0.0/8", visitor, miner, 50000, 443},
+		{"private, a pool's high port", "", miner, pool, 12000, 20580},
+		{"our networks, a pool's high port", "203.0.113.0/24", visitor, pool, 12000, 20580},
+		{"our networks count, not the private ones", "203.0.113.0/24", visitor, miner, 12000, 20580},
+		{"nothing but ports", "", visitor, pool, 20580, 12000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := Config{Virtual: time.Minute}
+			if tt.local != "" {
+				cfg.Local = []netip.Prefix{netip.MustParsePrefix(tt.local)}
+			}
+			r := conn(flow(minecanary.ACK))
+			r.Orig, r.Resp, r.OrigPort, r.RespPort = tt.server, tt.client, tt.servPort, tt.clientPort
+			var s minecanary.Slices
+			if !New(cfg).Slice(r, &s) || s.Client != tt.client || s.ClientPackets != 0 || s.ServerPackets != 600 {
+				t.Errorf("%+v", s)
 			}
 		})
 	}
@@ -170,7 +249,7 @@ func TestTurnedGivesTheSame(t *testing.T) {
 func TestCountsAreWithinTotals(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := conn(func(r *minecanary.Record) {
-			r.Kind = minecanary.Kind(rapid.IntRange(0, 1).Draw(t, "kind"))
+			r.Kind = minecanary.Kind(rapid.IntRange(0, 2).Draw(t, "kind"))
 			r.End = r.Start + rapid.Int64Range(0, 1<<40).Draw(t, "duration")
 			r.OrigPackets = rapid.Uint64Range(0, 1<<40).Draw(t, "packets")
 			r.OrigBytes = rapid.Uint64Range(0, 1<<50).Draw(t, "bytes")
