@@ -87,11 +87,14 @@ type Stats struct {
 
 // Engine decides, on the goroutine of Run.
 type Engine struct {
-	cfg     Config
-	store   Store
-	scorer  score.Scorer
-	sinks   []Sink
-	lists   Lists
+	cfg    Config
+	store  Store
+	scorer score.Scorer
+	sinks  []Sink
+	lists  Lists
+	known  func(minecanary.Endpoint, time.Time) (Known, bool)
+	// inspect takes what others want to know of the state, which is this goroutine's.
+	inspect chan func(context.Context)
 	publish Publisher
 	asker   *asker
 
@@ -127,10 +130,12 @@ type progress struct {
 
 // Deps are what an engine works with. Verifier, Lists and Publisher may be nil.
 type Deps struct {
-	Store     Store
-	Scorer    score.Scorer
-	Sinks     []Sink
-	Lists     Lists
+	Store  Store
+	Scorer score.Scorer
+	Sinks  []Sink
+	Lists  Lists
+	// Known tells whether an endpoint was a known pool's at a time (event time); nil if there is no catalogue.
+	Known     func(ep minecanary.Endpoint, at time.Time) (Known, bool)
 	Verifier  Verifier
 	Publisher Publisher
 	// Annotator gets the records that touch confirmed and known endpoints; nil if nobody wants them.
@@ -148,8 +153,8 @@ func New(cfg Config, deps Deps) *Engine {
 	}
 	e := &Engine{
 		annotator: deps.Annotator, notes: map[minecanary.Pair]Annotated{},
-		cfg: cfg, store: deps.Store, scorer: deps.Scorer, sinks: deps.Sinks, lists: deps.Lists, publish: deps.Publisher,
-		report: max(1, cfg.Report.Microseconds()),
+		cfg: cfg, store: deps.Store, scorer: deps.Scorer, sinks: deps.Sinks, lists: deps.Lists, known: deps.Known, publish: deps.Publisher,
+		report: max(1, cfg.Report.Microseconds()), inspect: make(chan func(context.Context)),
 		newest: map[string]progress{}, ended: map[string]time.Time{}, looked: map[int]time.Time{}, gone: map[minecanary.Endpoint]bool{},
 		stats: Stats{
 			Hits:     map[minecanary.HitStatus]uint64{},
@@ -202,6 +207,8 @@ func (e *Engine) Run(ctx context.Context, in <-chan Input) (err error) {
 			if err := e.answer(ctx, a); err != nil {
 				return err
 			}
+		case ask := <-e.inspect:
+			ask(ctx)
 		case <-tick.C:
 			e.tell()
 			if err := e.advance(ctx); err != nil {
@@ -485,9 +492,8 @@ func (e *Engine) touch(ctx context.Context) func(*Suspect) {
 					e.note(s, ground)
 				}
 				e.reportOpen(s, ground)
-				if ground.renew {
-					e.consider(ctx, s, true)
-				}
+				// Who is only known is asked like any other: the answer may prove it, or show that it is none.
+				e.consider(ctx, s, ground.renew)
 				return
 			}
 		}
@@ -526,10 +532,16 @@ func (e *Engine) consider(ctx context.Context, s *Suspect, renew bool) {
 			return
 		}
 	}
-	e.asker.offer(minecanary.Question{
+	q := minecanary.Question{
 		Endpoint: s.Server, Client: s.Client, Reply: true, Payload: true,
 		TLS: seen.Services&minecanary.ServiceTLS != 0, Why: why,
-	}, best)
+	}
+	if e.known != nil {
+		if k, ok := e.known(s.Server, time.UnixMicro(seen.Last)); ok {
+			q.Name, q.First = k.Name, k.Dialect
+		}
+	}
+	e.asker.offer(q, best)
 }
 
 // blockedFor is how long a refusal of our own keeps an endpoint from being offered again: a budget that is used up for
@@ -591,7 +603,25 @@ func (e *Engine) ground(ctx context.Context, s *Suspect, now time.Time) (g groun
 			g.status, g.silent = "", true
 		}
 	}
+	// What the catalogue says counts less than what the server proved to be.
+	if e.known != nil && !g.silent && spoke(s) {
+		if k, ok := e.known(s.Server, time.UnixMicro(latest(s))); ok {
+			g.evidence = append(g.evidence, minecanary.Evidence{Kind: "catalogue", Strength: minecanary.Strong, At: now, Summary: k.Reason})
+			if g.status == "" {
+				g.status = minecanary.HitKnown
+			}
+		}
+	}
 	return g
+}
+
+// latest gives the end of a suspect's last slice, Unix microseconds.
+func latest(s *Suspect) int64 {
+	var last int64
+	for i := range s.Segments {
+		last = max(last, s.Segments[i].Aggregate.Last)
+	}
+	return last
 }
 
 // spoke tells whether a connection was ever made: the server sent a packet, or, where a sensor sees one direction alone,

@@ -196,6 +196,72 @@ func TestFiniteReportsEachWindowOnce(t *testing.T) {
 	}
 }
 
+// TestKnown: what the catalogue knew at the time of the traffic is reported with its reason, below the threshold too, but
+// not against what the server proved; and its name and dialect go into the question.
+func TestKnown(t *testing.T) {
+	out := &collector{}
+	var mu sync.Mutex
+	var asked []minecanary.Question
+	verify := verifier(func(q minecanary.Question) minecanary.Verdict {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, q)
+		status := minecanary.Inconclusive
+		if q.Endpoint.String() == "198.51.100.3:3333" {
+			status = minecanary.NotPool
+		}
+		return minecanary.Verdict{Endpoint: q.Endpoint, Status: status, At: time.Now(), Expires: time.Now().Add(time.Hour)}
+	})
+	until := storetest.Epoch.Add(2 * time.Hour)
+	e := enrich.New(testConfig(true), enrich.Deps{
+		Store: newStore(""), Scorer: scorer(t), Sinks: []enrich.Sink{out}, Verifier: verify, Workers: 1,
+		Known: func(ep minecanary.Endpoint, at time.Time) (enrich.Known, bool) {
+			return enrich.Known{Reason: "catalogue: a pool", Name: "a.pool.net", Dialect: "kaspa"}, ep.Addr.As4()[3] != 4 && at.Before(until)
+		},
+	})
+	all := slices.Concat(
+		session(1, 1, storetest.Epoch, 20*time.Minute, false),                  // below the threshold
+		session(2, 2, storetest.Epoch.Add(3*time.Hour), 20*time.Minute, false), // when it was no pool any more
+		session(3, 3, storetest.Epoch, 90*time.Minute, true),                   // proved to be none
+		session(4, 4, storetest.Epoch, 20*time.Minute, true),                   // unknown
+		session(5, 5, storetest.Epoch, 20*time.Minute, true),                   // known, and asked
+	)
+	if err := run(t.Context(), e, batches(all, rand.New(rand.NewPCG(1, 1)))); err != nil {
+		t.Fatal(err)
+	}
+	w := storetest.Epoch.Unix() / 3600
+	want := []string{
+		fmt.Sprintf("known 10.0.0.1 198.51.100.1:3333 w%d #0 x4", w),
+		fmt.Sprintf("known 10.0.0.5 198.51.100.5:3333 w%d #0 x4", w),
+		fmt.Sprintf("suspected 10.0.0.4 198.51.100.4:3333 w%d #0 x4", w),
+	}
+	if diff := cmp.Diff(want, out.ids()); diff != "" {
+		t.Error(diff)
+	}
+	for _, h := range out.hits {
+		if h.Status == minecanary.HitKnown && !slices.ContainsFunc(h.Evidence, func(e minecanary.Evidence) bool {
+			return e.Kind == "catalogue" && e.Strength == minecanary.Strong && e.Summary == "catalogue: a pool"
+		}) {
+			t.Errorf("%+v", h.Evidence)
+		}
+	}
+	for _, q := range asked {
+		if named := q.Name == "a.pool.net" && q.First == "kaspa"; named != (q.Endpoint.Addr.As4()[3] != 4) {
+			t.Errorf("%+v", q)
+		}
+	}
+	if len(asked) != 3 {
+		t.Errorf("%d questions", len(asked))
+	}
+}
+
+// verifier is a function that answers.
+type verifier func(minecanary.Question) minecanary.Verdict
+
+func (v verifier) Verify(_ context.Context, q minecanary.Question) (minecanary.Verdict, error) {
+	return v(q), nil
+}
+
 // traffic is a day's worth of sessions of miners and others, some with gaps.
 func traffic(rng *rand.Rand) []minecanary.Slices {
 	var all []minecanary.Slices
@@ -681,6 +747,49 @@ func TestConfirmedIsRenewed(t *testing.T) {
 	}
 }
 
+// TestKnownIsAsked: in a live run, too, an endpoint that the catalogue knows is asked if a score says so, though it is
+// reported already: when nobody has asked it, and when an old verdict has ended.
+func TestKnownIsAsked(t *testing.T) {
+	ep, err := minecanary.ParseEndpoint("198.51.100.1:3333")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := time.Now().Add(-time.Hour)
+	for _, old := range []minecanary.VerdictStatus{"", minecanary.Confirmed, minecanary.NotPool} {
+		store := newStore("")
+		if old != "" {
+			if err := store.PutVerdict(t.Context(), minecanary.Verdict{Endpoint: ep, Status: old, At: ended.Add(-24 * time.Hour), Expires: ended}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		asked := make(chan minecanary.Question, 1)
+		verify := verifierFunc(func(_ context.Context, q minecanary.Question) (minecanary.Verdict, error) {
+			asked <- q
+			return minecanary.Verdict{Status: minecanary.Confirmed, At: time.Now(), Expires: time.Now().Add(24 * time.Hour)}, nil
+		})
+		e := enrich.New(testConfig(false), enrich.Deps{
+			Store: store, Scorer: scorer(t), Verifier: verify, Workers: 1,
+			Known: func(minecanary.Endpoint, time.Time) (enrich.Known, bool) { return enrich.Known{Reason: "a pool"}, true },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		in := make(chan enrich.Input) // stays open: at its end everybody is asked
+		done := make(chan error, 1)
+		go func() { done <- e.Run(ctx, in) }()
+		for _, b := range inOrder("p", session(1, 1, storetest.Epoch, 50*time.Minute, true)...) {
+			in <- enrich.Input{Batch: b}
+		}
+		select {
+		case <-asked:
+		case <-time.After(5 * time.Second):
+			t.Errorf("old verdict %q: not asked", old)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestPublisherFailure: a feed that cannot be written does not end a live run, and is told.
 func TestPublisherFailure(t *testing.T) {
 	var told []string
@@ -711,5 +820,51 @@ func TestCancelledIsNotFinished(t *testing.T) {
 		if err := e.Run(ctx, in); err != nil || len(out.hits) > 0 {
 			t.Fatalf("%d hits, %v", len(out.hits), err)
 		}
+	}
+}
+
+// TestBest gives the best suspects of a running engine, and only those.
+func TestBest(t *testing.T) {
+	store := newStore("")
+	e := enrich.New(testConfig(false), enrich.Deps{Store: store, Scorer: scorer(t)})
+	all := slices.Concat(
+		session(1, 1, storetest.Epoch, 90*time.Minute, true), session(2, 2, storetest.Epoch, 50*time.Minute, true),
+		session(3, 3, storetest.Epoch, 90*time.Minute, false),
+	)
+	in := make(chan enrich.Input)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx, in) }()
+	for _, b := range batches(all, rand.New(rand.NewPCG(1, 1))) {
+		in <- enrich.Input{Batch: b}
+	}
+	want := map[int]int{}
+	for _, n := range []int{1, 2, 100} {
+		best, err := e.Best(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.IsSortedFunc(best, func(a, b enrich.Ranked) int { return int(b.Score.Points - a.Score.Points) }) {
+			t.Errorf("%+v", best)
+		}
+		for _, r := range best {
+			if len(r.Score.Criteria) == 0 || r.Score.Scorer == "" || r.Seen.Records == 0 {
+				t.Errorf("%+v", r)
+			}
+		}
+		if len(best) > 0 && best[0].Client.As4()[3] == 3 {
+			t.Error("the ordinary one is first")
+		}
+		want[n] = len(best)
+	}
+	if want[1] != 1 || want[2] != 2 || want[100] < 2 || want[100] > 3 {
+		t.Error(want)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Best(ctx, 1); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

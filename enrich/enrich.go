@@ -209,6 +209,14 @@ type VerdictSink interface {
 	Expired(ctx context.Context, endpoints []minecanary.Endpoint) error
 }
 
+// Known is what the catalogue says of an endpoint.
+type Known struct {
+	// Reason is one printable line: the pool, and where that was read.
+	Reason string
+	// Name is the pool's name for the server, Dialect what is spoken there; "" if unknown.
+	Name, Dialect string
+}
+
 // Publisher publishes the confirmed endpoints.
 type Publisher interface {
 	Publish(ctx context.Context, verdicts []minecanary.Verdict) error
