@@ -120,6 +120,7 @@ redis: {addresses: [%s], prefix: %s}
 prober: {mode: auto, contact: noc@example.net, deny_ports: [22, 53, 80, 443, 993, 3333, 5223, 8443, 14444]}
 hits: {file: ""}
 http: {listen: "127.0.0.1:0"}
+api: {listen: ""}
 %s`, b.kafka.Addrs[0], topic, name, b.redis.Addrs[0], name, more)
 }
 
@@ -396,8 +397,8 @@ func applied(t *testing.T, store *redis.Store) (n int64) {
 	return n
 }
 
-// table prints figures, each with its target.
-func table(title string) {
+// figures prints a title for figures, each with its target.
+func figures(title string) {
 	fmt.Printf("\n== %s\n%-58s %10s %10s %10s   %s\n", title, "", "min", "median", "max", "target")
 }
 
@@ -435,7 +436,7 @@ func (b *bench) throughput(t *testing.T) {
 			runs[i] = append(runs[i], b.drain(t, k.load))
 		}
 	}
-	table(fmt.Sprintf("Kafka to Redis, scored: %d conn records of 385 bytes in %d partitions, one process, %d runs", backlog, partitions, b.runs))
+	figures(fmt.Sprintf("Kafka to Redis, scored: %d conn records of 385 bytes in %d partitions, one process, %d runs", backlog, partitions, b.runs))
 	for i, k := range kinds {
 		of := func(f func(drained) float64) (out []float64) {
 			for _, d := range runs[i] {
@@ -503,7 +504,7 @@ func (b *bench) drain(t *testing.T, l load) drained {
 // sharing has two processes read what is produced.
 func (b *bench) sharing(t *testing.T) {
 	const n = int(sharedRate * sharedFor / time.Second)
-	table(fmt.Sprintf("Two processes, %d partitions, %d records/s for %s, %d runs", partitions, sharedRate, sharedFor, b.runs))
+	figures(fmt.Sprintf("Two processes, %d partitions, %d records/s for %s, %d runs", partitions, sharedRate, sharedFor, b.runs))
 	var more, less, ratio []float64
 	for range b.runs {
 		b.forget(t)

@@ -39,7 +39,15 @@ func main() {
 	binary := flag.String("binary", "bin/minecanary", "the program under test")
 	python := flag.String("python", "", "a Python with duckdb; empty leaves DuckDB out")
 	runs := flag.Int("n", 5, "counted runs of each command, after one that is not counted")
+	only := flag.Bool("flows", false, "measure lookup --flows instead")
 	flag.Parse()
+	if *only {
+		if err := runFlows(*dir, *binary, *runs); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*dir, *binary, *python, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -66,25 +74,11 @@ func run(dir, binary, python string, runs int) error {
 	if python != "" {
 		commands = append(commands, command{"DuckDB group-by, JSON", []string{python, "-c", duckdb, jsonLog}})
 	}
-	results := make([][]usage, len(commands))
-	for i := range runs + 1 {
-		for k, c := range commands {
-			u, err := c.run()
-			if err != nil {
-				return err
-			}
-			if i > 0 {
-				results[k] = append(results[k], u)
-			}
-		}
+	results, err := measure(commands, runs)
+	if err != nil {
+		return err
 	}
-	fmt.Printf("\n%-26s %28s %28s %14s\n", "", "CPU s (min median max)", "wall s (min median max)", "peak RSS MB")
-	for k, c := range commands {
-		cpu := func(u usage) float64 { return u.cpu.Seconds() }
-		wall := func(u usage) float64 { return u.wall.Seconds() }
-		rss := func(u usage) float64 { return float64(u.rss) / 1e6 }
-		fmt.Printf("%-26s %28s %28s %14.0f\n", c.name, spread(results[k], cpu), spread(results[k], wall), slices.Max(values(results[k], rss)))
-	}
+	table(commands, results)
 	ratio := func(a, b int) []float64 {
 		var out []float64
 		for i := range results[a] {
@@ -100,6 +94,34 @@ func run(dir, binary, python string, runs int) error {
 		fmt.Printf("CPU of detect / DuckDB, run by run: min %.2f  median %.2f  max %.2f\n", r[0], r[len(r)/2], r[len(r)-1])
 	}
 	return nil
+}
+
+// measure runs the commands by turns, each once without counting.
+func measure(commands []command, runs int) ([][]usage, error) {
+	results := make([][]usage, len(commands))
+	for i := range runs + 1 {
+		for k, c := range commands {
+			u, err := c.run()
+			if err != nil {
+				return nil, err
+			}
+			if i > 0 {
+				results[k] = append(results[k], u)
+			}
+		}
+	}
+	return results, nil
+}
+
+// table prints what the runs of each command took.
+func table(commands []command, results [][]usage) {
+	fmt.Printf("\n%-26s %28s %28s %14s\n", "", "CPU s (min median max)", "wall s (min median max)", "peak RSS MB")
+	for k, c := range commands {
+		cpu := func(u usage) float64 { return u.cpu.Seconds() }
+		wall := func(u usage) float64 { return u.wall.Seconds() }
+		rss := func(u usage) float64 { return float64(u.rss) / 1e6 }
+		fmt.Printf("%-26s %28s %28s %14.0f\n", c.name, spread(results[k], cpu), spread(results[k], wall), slices.Max(values(results[k], rss)))
+	}
 }
 
 type command struct {

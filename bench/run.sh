@@ -15,12 +15,20 @@ fi
 go run ./bench -dir .cache/bench -binary bin/minecanary -python "$python" "$@"
 echo
 echo "== decoders and state (go test -bench)"
-go test -run '^$' -bench . -benchmem ./consumer/zeek ./consumer/eve ./consumer/files ./enrich/memory ./enrich/score | grep -E 'Benchmark|^cpu' | sort -u
+go test -run '^$' -bench . -benchmem ./consumer/zeek ./consumer/eve ./consumer/flows ./consumer/files ./enrich/memory ./enrich/score | grep -E 'Benchmark|^cpu' | sort -u
 go test -count=1 -run '^TestMemoryPerSuspect$' -v ./enrich/memory | grep 'bytes per suspect'
 
 echo
 BENCH_BINARY="$PWD/bin/minecanary" go test -count=1 -tags services -timeout 30m -run '^TestProber$' -v ./bench | grep -Ev '^(=== RUN|PASS$)'
 go test -run '^$' -bench . ./prober/noise | grep Benchmark
+
+echo
+echo "== the catalogue: lookups, flows, names, history, API"
+go run ./bench -flows -dir .cache/bench -binary bin/minecanary
+go test -run '^$' -bench . -benchmem ./intel/lookup | grep Benchmark
+go test -run '^$' -bench Resolve -benchtime 100000x ./intel/resolver | grep Benchmark
+go test -run '^$' -bench 'Lookup|Year' -benchtime 1x -timeout 20m ./intel/history | grep -E 'Benchmark|MB'
+go test -run '^$' -bench . ./intel/api ./intel/accounts | grep Benchmark
 
 echo
 echo "== the distributed way, with real Kafka, Redis and Elasticsearch on two processors"

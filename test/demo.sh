@@ -25,5 +25,22 @@ grep -q '127.20.0.15.*Intel::ADDR' "$tmp/out" || fail "no Intel feed"
 grep -q '127.20.0.19.*3443/tcp' "$tmp/out" || fail "no pools feed"
 grep -q '"event":"connection"' "$tmp/out" || fail "no audit record"
 [ -z "$(ls -A "$tmp/scratch")" ] || fail "left behind: $(ls -A "$tmp/scratch")"
+fetch() { curl -sf "$1" 2>/dev/null || wget -qO- "$1"; }
+# With --serve, and so on a terminal, the pages stay up until it is interrupted.
+TMPDIR="$tmp/scratch" ./bin/minecanary demo --serve >"$tmp/out" 2>"$tmp/err" &
+demo=$!
+page=
+for _ in $(seq 60); do
+	page=$(sed -n 's/^  The pages: \(http[^ ]*\) .*/\1/p' "$tmp/out")
+	[ -z "$page" ] || break
+	kill -0 $demo 2>/dev/null || break
+	sleep 1
+done
+[ -n "$page" ] || fail "no pages"
+fetch "$page?q=127.20.0.15" >"$tmp/page" && grep -q confirmed "$tmp/page" || fail "the pages do not know the demo's pool"
+fetch "${page}api/v1/lookup?q=pool.supportxmr.com" | grep -q '"known":true' || fail "the API does not know a pool"
+kill -INT $demo
+wait $demo || fail "interrupted, it failed with $?"
+[ -z "$(ls -A "$tmp/scratch")" ] || fail "left behind: $(ls -A "$tmp/scratch")"
 echo "demo took $took s"
 echo "1 passed, 0 failed"

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Makes sure that what the tests with real services need is there: Java 17 and Maven (Kafka and Elasticsearch come as
-# Maven artifacts), redis-server with redis-cli, kcat, curl and ip. As root on Debian or Ubuntu it installs what is missing.
+# Maven artifacts), redis-server with redis-cli, kcat, curl, ip, Chromium (for the pages) and Python with venv (for what
+# comes from PyPI). As root on Debian or Ubuntu it installs what is missing.
 set -euo pipefail
 
-declare -A package=([java]=openjdk-17-jre-headless [mvn]=maven [redis-server]=redis-server [redis-cli]=redis-tools [kcat]=kcat [curl]=curl [setpriv]=util-linux [ip]=iproute2)
+declare -A package=([java]=openjdk-17-jre-headless [mvn]=maven [redis-server]=redis-server [redis-cli]=redis-tools [kcat]=kcat [curl]=curl [setpriv]=util-linux [ip]=iproute2 [chromium]=chromium)
 missing=()
 for tool in "${!package[@]}"; do
 	command -v "$tool" >/dev/null 2>&1 || missing+=("${package[$tool]}")
 done
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 	echo "the tests with real services need: ${missing[*]}" >&2

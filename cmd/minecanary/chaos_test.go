@@ -214,6 +214,7 @@ report: {suspected: true}
 prober: {mode: auto, contact: noc@example.net, allow: [127.20.2.0/24], per_client_hour: 100, per_network_hour: 100, per_second: 50, answer_timeout: 2s}
 feed: {dir: feed, allow: [127.20.2.0/24], rewrite_every: 1s}
 http: {listen: "127.0.0.1:0"}
+api: {listen: ""}
 `
 
 // chaosDir makes a folder to run in.

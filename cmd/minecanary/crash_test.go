@@ -145,6 +145,7 @@ prober: {mode: auto, contact: noc@example.net, allow: [127.20.1.0/24], per_clien
 feed: {dir: feed, allow: [127.20.1.0/24], rewrite_every: 1s}
 state: {snapshot_every: 1s}
 http: {listen: "127.0.0.1:0"}
+api: {listen: ""}
 `)
 	start := func() (*exec.Cmd, *strings.Builder) {
 		cmd := exec.Command(bin, "serve", "-c", "minecanary.yaml", "--follow")

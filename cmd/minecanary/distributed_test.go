@@ -75,6 +75,7 @@ kafka: {brokers: [%[1]s], topics: [%[2]s], group: %[3]s, hits_topic: %[3]s.hits,
 redis: {addresses: [%[4]s], prefix: %[3]s}
 hits: {file: ""}
 http: {listen: "127.0.0.1:0"}
+api: {listen: ""}
 %[5]s`, strings.Join(s.kafka.Brokers, ", "), strings.Join(topics, ", "), name, s.redis, more)
 }
 
@@ -317,7 +318,7 @@ func (s *site) plain(t *testing.T, lines [][]byte) *memory.Store {
 	t.Helper()
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "plain.log"), string(bytes.Join(lines, []byte("\n")))+"\n")
-	writeFile(t, filepath.Join(dir, "minecanary.yaml"), "input: {files: [plain.log]}\nhttp: {listen: \"\"}\n"+openWindows)
+	writeFile(t, filepath.Join(dir, "minecanary.yaml"), "input: {files: [plain.log]}\nhttp: {listen: \"\"}\napi: {listen: \"\"}\n"+openWindows)
 	if said, code := s.command(t, dir, "serve", "-c", "minecanary.yaml", "--follow=false"); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, said)
 	}
@@ -523,6 +524,7 @@ redis: {addresses: [%s]}
 elasticsearch: {urls: ["%s"]}
 hits: {file: ""}
 http: {listen: "127.0.0.1:0"}
+api: {listen: ""}
 lists: {block: [block.txt]}
 score: {scorer: nemea}
 report: {suspected: true}
@@ -1354,6 +1356,7 @@ elasticsearch: {urls: [%q]%s}
 kibana: {url: %q%s}
 log: {level: debug}
 http: {listen: "127.0.0.1:0"}
+api: {listen: ""}
 `, tt.broker, sasl, tt.redis, tt.elastic, user, tt.elastic, user))
 			waitUntil(t, 10*time.Second, func() string {
 				if p.total("go_goroutines") < 0 {
@@ -1457,7 +1460,7 @@ func (s *site) testTerminate(t *testing.T) {
 	}
 	const sections = "lists: {block: [block.txt]}\nscore: {scorer: nemea}\nreport: {suspected: true}\n"
 	const blocked = "198.51.100.77:8080 known for years\n127.20.7.2:3333 told by a friend\n"
-	alone := s.start(t, "input: {files: ["+log+"]}\nhttp: {listen: \"127.0.0.1:0\"}\n"+sections, "block.txt", blocked)
+	alone := s.start(t, "input: {files: ["+log+"]}\nhttp: {listen: \"127.0.0.1:0\"}\napi: {listen: \"\"}\n"+sections, "block.txt", blocked)
 	hitsOf := func(text []byte) string {
 		var r report
 		if err := json.Unmarshal(text, &r); err != nil {

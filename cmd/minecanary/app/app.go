@@ -95,7 +95,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 done but some input was bad, 130 interr
 	root.SetErr(e.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newDetect(e), newServe(e), newProbe(e), newExplain(e), newFeed(e), newConfig(e), newSetup(e), newSpar(e), newAudit(e), newHealth(e), newDemo(e), newVersion(e),
+		newDetect(e), newServe(e), newProbe(e), newExplain(e), newFeed(e), newCatalogue(e), newLookup(e), newWallet(e), newConfig(e), newSetup(e), newSpar(e), newAudit(e), newUser(e), newToken(e), newHealth(e), newDemo(e), newVersion(e),
 	)
 	root.InitDefaultCompletionCmd("completion")
 	for _, c := range root.Commands() {

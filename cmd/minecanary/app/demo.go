@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -16,7 +17,10 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/minecanary/minecanary/cmd/minecanary/config"
+	"github.com/minecanary/minecanary/enrich"
 	"github.com/minecanary/minecanary/prober/spar"
 )
 
@@ -51,19 +55,26 @@ var demoPools = []demoPool{
 	{server: "192.0.2.10", port: 3333, to: "127.20.0.19", toPort: 3443, dialect: "zcash", copy: "10.20.1.19"},
 }
 
+// demoPages is where the demo's pages are, unless somebody is there already.
+const demoPages = "127.0.0.1:9480"
+
 func newDemo(e env) *cobra.Command {
-	return &cobra.Command{
+	serve := terminal(e.stdout)
+	c := &cobra.Command{
 		Use:   "demo",
 		Short: "show the whole way on bundled logs, with sparring pools on loopback",
 		Long: `Demo starts small mining pools of our own on ` + demoNet + `, takes bundled logs that a real Zeek wrote of five miners and
 ten kinds of ordinary traffic, rewrites the miners' servers to those pools, and runs detect with the prober on. Nothing
-leaves this machine and nothing is left behind. On a terminal the pools stay up until Ctrl-C.`,
+leaves this machine and nothing is left behind. On a terminal, or with --serve, the pools and the pages with the catalogue
+and these hits stay up until Ctrl-C.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c.Context(), e) },
+		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c.Context(), e, serve) },
 	}
+	c.Flags().BoolVar(&serve, "serve", serve, "stay up with the pages; the default on a terminal")
+	return c
 }
 
-func runDemo(ctx context.Context, e env) (err error) {
+func runDemo(ctx context.Context, e env, serve bool) (err error) {
 	// A reader that goes away (demo | head) must not end the process before it has cleaned up.
 	signal.Ignore(syscall.SIGPIPE)
 	dir, err := os.MkdirTemp("", "minecanary-demo-")
@@ -114,6 +125,12 @@ func runDemo(ctx context.Context, e env) (err error) {
 		scorer: "canary", probe: "auto", format: "auto", allowProbe: []string{demoNet}, allowFeed: []string{demoNet},
 		feed: feedDir, audit: auditFile, out: hitsFile,
 	}
+	pages, err := newDemoPages(e, dir)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, pages.directory.Close()) }()
+	o.sinks = []enrich.Sink{pages.local, historySink{pages.directory, pages.directory.warn}}
 	if err := runDetect(ctx, e, o, logs); err != nil {
 		return err
 	}
@@ -133,16 +150,40 @@ func runDemo(ctx context.Context, e env) (err error) {
 		"  bin/minecanary detect --json --suspects conn.log | jq .    the same as ECS documents\n"+
 		"  bin/minecanary probe 198.51.100.10:3333                    ask one server\n"+
 		"  bin/minecanary serve -c minecanary.yaml                    follow logs, keep state, publish the feed\n")
-	if !terminal(e.stdout) {
+	if !serve {
 		return nil
 	}
-	fmt.Fprintf(out, "\n  The pools stay up: in another terminal try\n"+
-		"    bin/minecanary probe --transcript --allow-probe %s 127.20.0.15:3333 127.20.0.19:3443\n  Ctrl-C ends the demo.\n", demoNet)
+	g, ctx := errgroup.WithContext(ctx)
+	at, err := pages.run(ctx, g)
+	if err != nil {
+		pages.cfg.Listen = "127.0.0.1:0"
+		if at, err = pages.run(ctx, g); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+	}
+	fmt.Fprintf(out, "\n  The pages: %s has the catalogue of known pools, and these hits.\n"+
+		"  The pools stay up: in another terminal try\n"+
+		"    bin/minecanary probe --transcript --allow-probe %s 127.20.0.15:3333 127.20.0.19:3443\n  Ctrl-C ends the demo.\n", at, demoNet)
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	<-ctx.Done()
-	return nil
+	return g.Wait()
+}
+
+// newDemoPages gives the pages over the shipped catalogue, with a history in the demo's folder.
+func newDemoPages(e env, dir string) (*site, error) {
+	cfg := config.Default()
+	cfg.State.Dir, cfg.API.Listen = dir, demoPages
+	warn := func(err error) { say(e.stderr, "%v", err) }
+	d, err := openDirectory(cfg, warn)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.sweep(nil, false, warn); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return &site{cfg: cfg.API, directory: d, local: &local{}, log: log, stateDir: dir}, nil
 }
 
 func heading(w io.Writer, title, note string) {

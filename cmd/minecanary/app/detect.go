@@ -46,6 +46,8 @@ type detectOptions struct {
 	deadLetter string
 	feed       string
 	audit      string
+	// sinks are told, too: the demo's pages.
+	sinks []enrich.Sink
 }
 
 // detectSegments is how many report windows of one suspect a finite run tells apart: six weeks of hours.
@@ -60,8 +62,9 @@ func newDetect(e env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "detect [flags] FILE…",
 		Short: "find miners in log files",
-		Long: `Detect reads Zeek conn logs (JSON or TSV), conn_interim logs of our Zeek script, and Suricata EVE files, plain, .gz or
-.zst, or standard input (-), and prints who mines where and why. Glob patterns may be quoted.
+		Long: `Detect reads Zeek conn logs (JSON or TSV), conn_interim logs of our Zeek script, Suricata EVE files, and flows as
+nfdump (CSV) and goflow2 (JSON) write them, plain, .gz or .zst, or standard input (-), and prints who mines where and
+why. Glob patterns may be quoted.
 
 Nothing is sent anywhere unless --probe auto is given: then the suspected servers are asked in mining protocols whether
 they are pools. Without it only what --block-list names is reported; --suspects shows whom the score accuses.
@@ -80,7 +83,7 @@ A summary goes to standard error. Exit code 3 means that some lines were bad; th
 	f.StringSliceVar(&o.allowProbe, "allow-probe", nil, "networks (CIDR) that may be probed although they are not public")
 	f.StringSliceVar(&o.allowFeed, "allow-feed", nil, "networks (CIDR) that may enter the feed although they are not public")
 	f.StringSliceVar(&o.local, "local", nil, "our networks (CIDR); replaces the log's own local flags")
-	f.StringVar(&o.format, "format", "auto", "form of the input: auto, zeek-json, zeek-tsv, eve")
+	f.StringVar(&o.format, "format", "auto", "form of the input: auto, "+forms())
 	f.StringSliceVar(&o.allow, "allow-list", nil, "files of endpoints never to report")
 	f.StringSliceVar(&o.block, "block-list", nil, "files of endpoints always to report")
 	f.BoolVar(&o.suspects, "suspects", false, "also report those whom only the score accuses")
@@ -91,7 +94,7 @@ A summary goes to standard error. Exit code 3 means that some lines were bad; th
 	f.StringVar(&o.audit, "audit", defaultAudit(e), "with --probe auto: append a record of every connection to this file")
 	complete(c, "scorer", score.Names()...)
 	complete(c, "probe", "off", "auto")
-	complete(c, "format", "auto", consumer.FormZeekJSON.String(), consumer.FormZeekTSV.String(), consumer.FormEVE.String())
+	complete(c, "format", append([]string{"auto"}, strings.Split(forms(), ", ")...)...)
 	return c
 }
 
@@ -156,6 +159,7 @@ func runDetect(ctx context.Context, e env, o detectOptions, paths []string) erro
 	} else {
 		deps.Sinks = append(deps.Sinks, people)
 	}
+	deps.Sinks = append(deps.Sinks, o.sinks...)
 	var closers []io.Closer
 	if o.out != "" {
 		out, err := ndjson.Append(o.out)
@@ -261,7 +265,7 @@ func (o detectOptions) config() (*config.Config, error) {
 	case o.probe != "off" && o.probe != "auto":
 		return nil, usagef("--probe: %q is neither off nor auto", o.probe)
 	case o.format != "auto" && form(o.format) == consumer.FormUnknown:
-		return nil, usagef("--format: %q is none of auto, zeek-json, zeek-tsv, eve", o.format)
+		return nil, usagef("--format: %q is none of auto, %s", o.format, forms())
 	case !slices.Contains(score.Names(), o.scorer):
 		return nil, usagef("--scorer: %q is none of %s", o.scorer, strings.Join(score.Names(), ", "))
 	case !(o.threshold >= 0 && o.threshold <= 1000):
@@ -325,8 +329,17 @@ func prefixes(flag string, values []string) ([]netip.Prefix, error) {
 	return out, nil
 }
 
+// forms gives the names of all forms, separated by commas.
+func forms() string {
+	var names []string
+	for _, f := range consumer.Forms() {
+		names = append(names, f.String())
+	}
+	return strings.Join(names, ", ")
+}
+
 func form(name string) consumer.Form {
-	for _, f := range []consumer.Form{consumer.FormZeekJSON, consumer.FormZeekTSV, consumer.FormEVE} {
+	for _, f := range consumer.Forms() {
 		if f.String() == name {
 			return f
 		}
@@ -357,6 +370,10 @@ func summary(w io.Writer, c decode.Counts, s enrich.Stats, st enrich.StoreStats,
 	say(w, "%d records, %d skipped%s, %d bad%s; %d packets, %d IP bytes", c.Records, decode.Total(c.Skipped), list(c.Skipped),
 		decode.Total(c.Bad), list(c.Bad), c.Packets, c.IPBytes)
 	say(w, "%d slices, %d suspects%s, %d probed%s", c.Slices, st.Suspects, dropped(st.Dropped), s.Asked, list(s.Verdicts))
+	if c.NoFlags > 0 {
+		say(w, "%s without TCP flags, or of sampled packets, which no score can judge (nfdump: -o csv-fast has flags)",
+			counted(int(c.NoFlags), "flow"))
+	}
 	if s.Pushed > 0 {
 		say(w, "%d endpoints were not asked because the queue of questions was full", s.Pushed)
 	}

@@ -88,6 +88,8 @@ func topics(list []string) (names []string, known map[string]envelope.Topic) {
 		case !ok:
 		case what == "eve":
 			known[name] = envelope.Topic{Form: consumer.FormEVE}
+		case what == "goflow2":
+			known[name] = envelope.Topic{Form: consumer.FormGoflow2}
 		default:
 			known[name] = envelope.Topic{Log: what}
 		}

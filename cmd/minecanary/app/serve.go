@@ -33,6 +33,8 @@ import (
 	"github.com/minecanary/minecanary/enrich/redis"
 	"github.com/minecanary/minecanary/enrich/score"
 	"github.com/minecanary/minecanary/intel/feed"
+	"github.com/minecanary/minecanary/intel/holds"
+	"github.com/minecanary/minecanary/intel/sweep"
 	"github.com/minecanary/minecanary/prober"
 )
 
@@ -95,7 +97,11 @@ type service struct {
 	quiet  quiet
 	bad    *badLines
 	ours   ours
-	close  []io.Closer
+	// directory is the catalogue with its history, site answers questions to it; nil if api.listen is empty.
+	directory *directory
+	site      *site
+	holds     *holds.Holds
+	close     []io.Closer
 
 	// What a deployment of several processes has; nil in the embedded one.
 	topics  *kafka.Source
@@ -211,19 +217,34 @@ func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logge
 		deps.Sinks = append(deps.Sinks, deadSink{s.dead})
 	}
 	deps.Sinks = append(deps.Sinks, hitLog{log})
-	if cfg.Prober.Mode == "auto" {
+	if err := s.openDirectory(&deps); err != nil {
+		return nil, err
+	}
+	if s.holds, err = holds.Open(filepath.Join(cfg.State.Dir, holds.FileName)); err != nil {
+		return nil, err
+	}
+	var asked sweep.Verifier
+	if cfg.Prober.Mode == "auto" || cfg.Catalogue.Probe {
 		trail, err := openAudit(cfg.AuditFile())
 		if err != nil {
 			return nil, err
 		}
 		s.close = append(s.close, trail)
-		p, err := newProber(cfg, trail, s.purse, func(err error) {
-			s.log.Error("list of refusals", slog.Any("error", err))
+		asking := *cfg
+		asking.Prober.Hold = append(slices.Clone(cfg.Prober.Hold), filepath.Join(cfg.State.Dir, holds.FileName))
+		p, err := newProber(&asking, trail, s.purse, func(err error) {
+			s.log.Error("file of the prober", slog.Any("error", err))
 		})
 		if err != nil {
 			return nil, err
 		}
-		deps.Verifier, s.ours.made = p, p.Made
+		asked, s.ours.made = p, p.Made
+		if cfg.Prober.Mode == "auto" {
+			deps.Verifier = p
+		}
+	}
+	if err := s.directory.sweep(asked, false, s.warnDirectory); err != nil {
+		return nil, err
 	}
 	if cfg.Feed.Dir != "" {
 		p, err := newPublisher(cfg, refuse, s.published)
@@ -232,8 +253,15 @@ func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logge
 		}
 		s.feed, deps.Publisher = p.Publisher, p
 	}
+	if cfg.API.Listen != "" {
+		s.site = &site{cfg: cfg.API, directory: s.directory, holds: s.holds, local: &local{}, log: log, stateDir: cfg.State.Dir}
+		deps.Sinks = append(deps.Sinks, s.site.local)
+	}
 	warnAllowed(e.stderr, cfg)
 	s.engine = enrich.New(ecfg, deps)
+	if s.site != nil && len(cfg.Kafka.Topics) == 0 {
+		s.site.local.best = s.engine.Best
+	}
 	return s, nil
 }
 
@@ -268,8 +296,9 @@ func (s *service) openEmbedded(ctx context.Context, e env, deps *enrich.Deps, ec
 	})
 	deps.Store = store
 	ecfg.AtEnd, ecfg.Partitions = src.AtEnd, src.Partitions
-	if cfg.Prober.Mode == "off" && !cfg.Report.Suspected && len(cfg.Lists.Block) == 0 && len(verdictsOf(ctx, store)) == 0 {
-		s.log.Warn("nothing can be reported: prober.mode is off, report.suspected is false, and lists.block is empty")
+	c := cfg.Catalogue
+	if cfg.Prober.Mode == "off" && !cfg.Report.Suspected && len(cfg.Lists.Block) == 0 && (!c.Report || !c.Resolve) && len(verdictsOf(ctx, store)) == 0 {
+		s.log.Warn("nothing can be reported: prober.mode is off, report.suspected is false, lists.block is empty, and catalogue.resolve is off")
 	}
 	return nil
 }
@@ -339,6 +368,12 @@ func (s *service) run(parent context.Context) error {
 			defer cancel()
 			return srv.Shutdown(stop)
 		})
+	}
+	s.runDirectory(ctx, g)
+	if s.site != nil {
+		if _, err := s.site.run(ctx, g); err != nil {
+			return err
+		}
 	}
 	if s.feed != nil {
 		g.Go(func() error {

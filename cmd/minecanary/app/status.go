@@ -194,6 +194,17 @@ func (p pipelineCollector) Collect(out chan<- prometheus.Metric) {
 	count(desc("probes_total", "Endpoints asked."), s.Asked)
 	count(desc("probe_queue_dropped_total", "Endpoints left out because the queue was full."), s.Pushed)
 	gauge(desc("probe_queue", "Endpoints waiting to be asked or being asked."), float64(s.Queued))
+	sweeps := p.directory.sweeper.Status()
+	gauge(desc("catalogue_endpoints", "Endpoints of the catalogue."), float64(p.directory.register.Current().Len()))
+	for kind, n := range map[string][2]int{"names": {sweeps.Names, sweeps.NamesDue}, "endpoints": {sweeps.Endpoints, sweeps.EndpointsDue}} {
+		gauge(desc("catalogue_scheduled", "Names and endpoints on the catalogue's schedule.", "kind"), float64(n[0]), kind)
+		gauge(desc("catalogue_due", "Those of them that are due.", "kind"), float64(n[1]), kind)
+	}
+	count(desc("catalogue_lookups_total", "Names of the catalogue looked up.", "outcome"), sweeps.Resolved-sweeps.Unresolved, "answered")
+	count(desc("catalogue_lookups_total", "Names of the catalogue looked up.", "outcome"), sweeps.Unresolved, "failed")
+	for verdict, n := range sweeps.Probed {
+		count(desc("catalogue_verdicts_total", "Answers of the catalogue's endpoints.", "verdict"), n, string(verdict))
+	}
 	count(desc("batches_repeated_total", "Batches that had been applied before."), s.Repeated)
 	count(desc("allowed_slices_total", "Slices to endpoints on the allow list."), s.Allowed)
 	count(desc("suspects_dropped_total", "Suspects given up because the bound was reached."), s.Store.Dropped)

@@ -19,6 +19,7 @@ import (
 	"github.com/minecanary/minecanary/intel/feed"
 	"github.com/minecanary/minecanary/intel/lists"
 	"github.com/minecanary/minecanary/prober"
+	"github.com/minecanary/minecanary/prober/asn"
 	"github.com/minecanary/minecanary/prober/audit"
 )
 
@@ -51,10 +52,12 @@ func proberConfig(cfg *config.Config) prober.Config {
 		p.Proxy = prober.SOCKS5{Addr: ap, User: c.SOCKS5User, Password: c.SOCKS5Password}
 	}
 	p.DenyPorts = append(p.DenyPorts, c.DenyPorts...)
-	p.Agent = agent(c.Agent, c.Contact)
+	p.Agent, p.JARM = agent(c.Agent, c.Contact), c.JARM
 	p.Expiry = c.Expiry
 	p.ClientPerHour, p.NetworkPerHour = c.PerClientHour, c.PerNetworkHour
+	p.ASPerHour = c.PerASHour
 	p.GlobalRate, p.GlobalBurst = c.PerSecond, c.Burst
+	p.CatalogueRate, p.CatalogueBurst = c.CataloguePerSec, c.CatalogueBurst
 	p.Connect, p.Timeout, p.EndpointTime = c.ConnectTimeout, c.AnswerTimeout, c.EndpointTimeout
 	return p
 }
@@ -70,8 +73,8 @@ func agent(name, contact string) string {
 	return name + " (" + contact + ")"
 }
 
-// newProber gives the prober; purse is nil for budgets of this process alone. warn hears of files of refusals that have
-// become bad.
+// newProber gives the prober; purse is nil for budgets of this process alone. warn hears of files, of refusals and of
+// autonomous systems, that have become bad.
 func newProber(cfg *config.Config, trail prober.Auditor, purse prober.Purse, warn func(error)) (*prober.Prober, error) {
 	p := proberConfig(cfg)
 	p.Purse = purse
@@ -86,6 +89,13 @@ func newProber(cfg *config.Config, trail prober.Auditor, purse prober.Purse, war
 	}
 	if refusals != nil {
 		p.Refuse = refusals.refuse
+	}
+	if cfg.Prober.ASDatabase != "" {
+		systems, err := asn.Open(cfg.Prober.ASDatabase, nil, warn)
+		if err != nil {
+			return nil, err
+		}
+		p.AS = systems.Number
 	}
 	return prober.New(p, trail, nil)
 }

@@ -38,6 +38,9 @@ type Config struct {
 	HTTP    HTTP    `yaml:"http" doc:"Metrics and health."`
 	Log     Log     `yaml:"log" doc:"Messages on standard error."`
 
+	Catalogue Catalogue `yaml:"catalogue" doc:"The catalogue of known pools: the shipped one and your own, which addresses the names of pools have, and what they answer."`
+	API       API       `yaml:"api" doc:"Questions to the catalogue over HTTP, and pages for people."`
+
 	Kafka         Kafka         `yaml:"kafka" doc:"Kafka: records from topics, hits, pools and probes to topics. Records from topics need redis."`
 	Redis         Redis         `yaml:"redis" doc:"Redis 6.2 or later, or Valkey, with maxmemory-policy noeviction: the state that several processes share."`
 	Elasticsearch Elasticsearch `yaml:"elasticsearch" doc:"Elasticsearch 8: data streams for hits, probes and pools (minecanary setup elasticsearch)."`
@@ -50,7 +53,7 @@ type Config struct {
 // Input says where records come from.
 type Input struct {
 	Files      []string `yaml:"files" item:"glob" doc:"Files to follow; * and ? match within one folder."`
-	Format     string   `yaml:"format" enum:"auto,zeek-json,zeek-tsv,eve" doc:"How lines are written; auto finds out from the first line it knows."`
+	Format     string   `yaml:"format" enum:"auto,zeek-json,zeek-tsv,eve,nfdump,goflow2" doc:"How lines are written; auto finds out from the first line it knows."`
 	DeadLetter string   `yaml:"dead_letter" item:"path" doc:"File for lines that could not be read, with the reason; empty keeps none."`
 }
 
@@ -105,14 +108,19 @@ type Prober struct {
 	SOCKS5User      string         `yaml:"socks5_user" item:"ascii" max:"255" doc:"User to log in to it as; empty does not log in."`
 	SOCKS5Password  string         `yaml:"socks5_password" item:"ascii" max:"255" secret:"true" doc:"Its password. Better set by the environment."`
 	Agent           string         `yaml:"agent" item:"ascii" max:"48" doc:"What the prober calls itself; empty is the built-in name."`
+	JARM            bool           `yaml:"jarm" doc:"Take the JARM fingerprint of confirmed pools and nodes that speak TLS: ten connections more, if they are within the twelve that a server sees an hour."`
 	ConnectTimeout  time.Duration  `yaml:"connect_timeout" min:"100ms" max:"30s" doc:"For one connection to be made."`
 	AnswerTimeout   time.Duration  `yaml:"answer_timeout" min:"100ms" max:"30s" doc:"For the answer to one dialect."`
 	EndpointTimeout time.Duration  `yaml:"endpoint_timeout" min:"1s" max:"45s" doc:"For all dialects on one endpoint. Not shorter than the connect and the answer timeout together."`
 	Concurrency     int            `yaml:"concurrency" min:"1" max:"256" doc:"Endpoints asked at the same time."`
 	PerClientHour   int            `yaml:"per_client_hour" min:"1" max:"10000" doc:"Endpoints asked because of one client, an hour."`
 	PerNetworkHour  int            `yaml:"per_network_hour" min:"1" max:"10000" doc:"Endpoints asked in one server network (/24, IPv6 /48), an hour."`
-	PerSecond       float64        `yaml:"per_second" min:"0.01" max:"100" doc:"Endpoints asked in all, a second."`
+	PerASHour       int            `yaml:"per_as_hour" min:"1" max:"10000" doc:"Endpoints asked in one autonomous system, an hour; needs prober.as_database."`
+	ASDatabase      string         `yaml:"as_database" item:"path" doc:"Database of autonomous systems in MaxMind's format (.mmdb), such as GeoLite2-ASN, DB-IP ASN Lite or IPinfo Lite; empty uses none. A new version holds within 10 seconds."`
+	PerSecond       float64        `yaml:"per_second" min:"0.01" max:"100" doc:"Endpoints asked in all because of clients, a second."`
 	Burst           int            `yaml:"burst" min:"1" max:"1000" doc:"How many may be asked at once after a quiet time."`
+	CataloguePerSec float64        `yaml:"catalogue_per_second" min:"0.01" max:"100" doc:"Endpoints of the catalogue asked by its schedule, a second. They are charged to no client, and per_network_hour and per_as_hour hold for them separately."`
+	CatalogueBurst  int            `yaml:"catalogue_burst" min:"1" max:"1000" doc:"How many of them may be asked at once after a quiet time."`
 	Expiry          time.Duration  `yaml:"expiry" min:"10m" max:"720h" doc:"How long a verdict holds."`
 	Audit           string         `yaml:"audit" item:"path" doc:"File with a record of every probe; empty is audit.ndjson in state.dir."`
 }
@@ -141,6 +149,31 @@ type HTTP struct {
 	Listen string `yaml:"listen" item:"listen" doc:"Address and port; empty serves nothing. There is no login: keep it on the loopback interface or behind a proxy."`
 }
 
+// Catalogue says what is known of pools beforehand, and how it is kept up to date.
+type Catalogue struct {
+	Files        []string      `yaml:"files" item:"path" doc:"Catalogue files or folders of your own (docs/catalog.md), added to the shipped catalogue; a pool of the same id replaces the shipped one."`
+	Report       bool          `yaml:"report" doc:"Report clients of known pools as known, without a proof. An address counts once the history says that the pool's name had it."`
+	History      string        `yaml:"history" item:"path" doc:"File with the history of names and endpoints; empty is history.db in state.dir."`
+	Retention    time.Duration `yaml:"retention" min:"24h" max:"87600h" doc:"How long the history goes back."`
+	Backup       string        `yaml:"backup" item:"path" doc:"File that a checked copy of the history is written to while the service runs, once a day; empty writes none. To restore, stop the service and put it in the place of the history."`
+	Resolve      bool          `yaml:"resolve" doc:"Look the names of the catalogue up, on a schedule. To others this machine then looks like one with miners: make an exception for it where DNS is watched."`
+	ResolveEvery time.Duration `yaml:"resolve_every" min:"5m" max:"24h" doc:"How often each name."`
+	DNS          []string      `yaml:"dns" item:"ascii" max:"300" doc:"Servers that are asked: 192.0.2.53, tcp://192.0.2.53, tls://192.0.2.53#dns.example.net; empty: the system's."`
+	PerZone      float64       `yaml:"per_zone" min:"0.01" max:"1000" doc:"Queries a second about the names of one registered domain."`
+	Marks        []string      `yaml:"marks" item:"path" doc:"Files of networks and names that many share (CDNs, resolvers), added to the built-in ones: their addresses stand for no pool."`
+	Probe        bool          `yaml:"probe" doc:"Ask the endpoints of the catalogue on a schedule, within prober.catalogue_per_second. Needs prober.contact. These are other people's servers."`
+	ProbeEvery   time.Duration `yaml:"probe_every" min:"30m" max:"168h" doc:"How often each endpoint."`
+}
+
+// API says where questions are answered, and to whom.
+type API struct {
+	Listen    string   `yaml:"listen" item:"listen" doc:"Address and port of the API and the pages; empty serves neither."`
+	Anonymous string   `yaml:"anonymous" enum:"viewer,none" doc:"What may be done without a login: viewer reads everything, none needs an account (minecanary user add)."`
+	Hosts     []string `yaml:"hosts" item:"ascii" max:"253" doc:"Names under which it is reached, beside addresses and localhost. Requests to other names are refused: a page elsewhere that leads its name here would be behind them."`
+	Cert      string   `yaml:"cert" item:"path" doc:"PEM file of the certificate; empty: plain HTTP, which only the loopback interface should see."`
+	Key       string   `yaml:"key" item:"path" doc:"PEM file of its key."`
+}
+
 // Log says what is logged.
 type Log struct {
 	Level  string `yaml:"level" enum:"debug,info,warn,error" doc:"The least urgent level that is written."`
@@ -160,7 +193,7 @@ type Kafka struct {
 	SASL               string        `yaml:"sasl" enum:"none,plain,scram-sha-256,scram-sha-512" doc:"How to log in."`
 	User               string        `yaml:"user" doc:"User to log in as."`
 	Password           string        `yaml:"password" secret:"true" doc:"Password of the user. Better set by the environment."`
-	Topics             []string      `yaml:"topics" doc:"Topics with records of Zeek or Suricata, in whatever envelope. topic=log tells the log of a topic whose records do not (conn, conn_interim), topic=eve that it is Suricata's."`
+	Topics             []string      `yaml:"topics" doc:"Topics with records of Zeek, Suricata or goflow2, in whatever envelope. topic=log tells the log of a topic whose records do not (conn, conn_interim), topic=eve that it is Suricata's, topic=goflow2 that it is goflow2's."`
 	Group              string        `yaml:"group" doc:"Consumer group; the processes of a group share the partitions."`
 	From               string        `yaml:"from" enum:"earliest,latest" doc:"Where a partition begins that the group never read."`
 	Rebuild            time.Duration `yaml:"rebuild" min:"0s" max:"8760h" doc:"How far back a partition is read again whose state Redis has lost as a whole; 0s: from its beginning."`
@@ -226,8 +259,11 @@ func Default() *Config {
 			Concurrency:     16,
 			PerClientHour:   5,
 			PerNetworkHour:  8,
+			PerASHour:       64,
 			PerSecond:       1,
 			Burst:           10,
+			CataloguePerSec: 2,
+			CatalogueBurst:  10,
 			Expiry:          24 * time.Hour,
 		},
 		Hits:  Hits{File: "hits.ndjson"},
@@ -235,6 +271,10 @@ func Default() *Config {
 		State: State{Dir: "state", SnapshotEvery: 10 * time.Second},
 		HTTP:  HTTP{Listen: "127.0.0.1:9417"},
 		Log:   Log{Level: "info", Format: "text"},
+		Catalogue: Catalogue{
+			Report: true, Retention: 2 * 365 * 24 * time.Hour, ResolveEvery: 30 * time.Minute, PerZone: 1, ProbeEvery: 3 * time.Hour,
+		},
+		API: API{Listen: "127.0.0.1:9480", Anonymous: "viewer"},
 		Kafka: Kafka{
 			ClientID: "minecanary", SASL: "none", Group: "minecanary", From: "earliest", Rebuild: 7 * 24 * time.Hour,
 			HitsTopic: "minecanary.hits", PoolsTopic: "minecanary.pools", ProbesTopic: "minecanary.probes", DeadTopic: "minecanary.dead",
@@ -247,6 +287,11 @@ func Default() *Config {
 // AuditFile is where the record of every probe goes: prober.audit, or its place in state.dir.
 func (c *Config) AuditFile() string {
 	return cmp.Or(c.Prober.Audit, filepath.Join(c.State.Dir, "audit.ndjson"))
+}
+
+// HistoryFile is where the history of names and endpoints is: catalogue.history, or its place in state.dir.
+func (c *Config) HistoryFile() string {
+	return cmp.Or(c.Catalogue.History, filepath.Join(c.State.Dir, "history.db"))
 }
 
 // Equal tells whether two configurations have the same values, wherever they were set.
@@ -295,6 +340,9 @@ func (c *Config) problems(bad map[string]bool) Problems {
 		"suspect.keep", "suspect.active")
 	rule(c.Score.Scorer != "nemea" || c.Score.Threshold <= maxNemea,
 		fmt.Sprintf("must not be greater than %d, the most the scorer nemea gives", maxNemea), "score.threshold", "score.scorer")
+	rule(!c.Catalogue.Probe || c.Prober.Contact != "",
+		"must not be empty with catalogue.probe: the people who are probed must be able to find you", "prober.contact", "catalogue.probe")
+	rule((c.API.Cert == "") == (c.API.Key == ""), "api.cert and api.key go together", "api.cert", "api.key")
 	rule(c.Prober.Mode != "auto" || c.Prober.Contact != "",
 		"must not be empty with prober.mode auto: the people who are probed must be able to find you", "prober.contact", "prober.mode")
 	rule(c.Prober.EndpointTimeout >= c.Prober.ConnectTimeout+c.Prober.AnswerTimeout,

@@ -82,13 +82,18 @@ func TestDefault(t *testing.T) {
 		Score:   config.Score{Scorer: "canary"},
 		Prober: config.Prober{
 			Mode: "off", ConnectTimeout: 5 * time.Second, AnswerTimeout: 12 * time.Second, EndpointTimeout: 45 * time.Second,
-			Concurrency: 16, PerClientHour: 5, PerNetworkHour: 8, PerSecond: 1, Burst: 10, Expiry: 24 * time.Hour,
+			Concurrency: 16, PerClientHour: 5, PerNetworkHour: 8, PerASHour: 64, PerSecond: 1, Burst: 10,
+			CataloguePerSec: 2, CatalogueBurst: 10, Expiry: 24 * time.Hour,
 		},
 		Hits:  config.Hits{File: "hits.ndjson"},
 		Feed:  config.Feed{RewriteEvery: 60 * time.Second, MaxAge: 24 * time.Hour},
 		State: config.State{Dir: "state", SnapshotEvery: 10 * time.Second},
 		HTTP:  config.HTTP{Listen: "127.0.0.1:9417"},
 		Log:   config.Log{Level: "info", Format: "text"},
+		Catalogue: config.Catalogue{
+			Report: true, Retention: 17520 * time.Hour, ResolveEvery: 1800 * time.Second, PerZone: 1, ProbeEvery: 10800 * time.Second,
+		},
+		API: config.API{Listen: "127.0.0.1:9480", Anonymous: "viewer"},
 		Kafka: config.Kafka{
 			ClientID: "minecanary", SASL: "none", Group: "minecanary", From: "earliest", Rebuild: 168 * time.Hour,
 			HitsTopic: "minecanary.hits", PoolsTopic: "minecanary.pools", ProbesTopic: "minecanary.probes", DeadTopic: "minecanary.dead",
@@ -265,7 +270,7 @@ func TestEnvironment(t *testing.T) {
 		_, err := config.Parse("m.yaml", []byte("input:\n  files: [\"[\"]\nlog:\n  level: loud\n"), []string{
 			"MINECANARY_PROBER_CONTAKT=x", "MINECANARY_WHAT=x", "MINECANARY_=x", "MINECANARY_PROBER_MODE=auto", "MINECANARY_SUSPECT_MAX=",
 			"MINECANARY_INPUT_FILES=a,,b", "MINECANARY_NETWORK_LOCAL=10.0.0.1/8,10.0.0.0/8", "MINECANARY_LOG_FORMAT=text\xff",
-			"MINECANARY_SLICE_VIRTUAL=2h", "MINECANARY_PORTS=1",
+			"MINECANARY_SLICE_VIRTUAL=2h", "MINECANARY_NOTHING=1",
 		}, config.Setting{Name: "--probe", Path: "prober.mod", Value: "x"}, config.Setting{Name: "--x", Path: "nonsense", Value: "x"})
 		want := []string{
 			`m.yaml:4: log.level: must be debug, info, warn or error, not "loud"`,
@@ -274,9 +279,9 @@ func TestEnvironment(t *testing.T) {
 			`MINECANARY_: unknown variable (variables are named after the key, such as MINECANARY_INPUT_FILES)`,
 			`MINECANARY_SUSPECT_MAX: suspect.max: must be a whole number, not ""`,
 			`MINECANARY_NETWORK_LOCAL: network.local[0]: must have no bits beyond its length: 10.0.0.0/8, not "10.0.0.1/8"`,
-			`MINECANARY_PORTS: unknown variable (variables are named after the key, such as MINECANARY_INPUT_FILES)`,
+			`MINECANARY_NOTHING: unknown variable (variables are named after the key, such as MINECANARY_INPUT_FILES)`,
 			`--probe: prober.mod: unknown key (did you mean prober.mode?)`,
-			`--x: nonsense: unknown key (the sections are input, network, slice, suspect, report, score, lists, prober, hits, feed, state, http, log, kafka, redis, elasticsearch and kibana)`,
+			`--x: nonsense: unknown key (the sections are input, network, slice, suspect, report, score, lists, prober, hits, feed, state, http, log, catalogue, api, kafka, redis, elasticsearch and kibana)`,
 			`MINECANARY_INPUT_FILES: input.files[1]: must not have an empty element`,
 			`MINECANARY_SLICE_VIRTUAL: slice.virtual: must be from 1s to 1h, not "7200s"`,
 			`MINECANARY_LOG_FORMAT: log.format: must be valid UTF-8`,
@@ -328,6 +333,9 @@ func TestBounds(t *testing.T) {
 		{"prober.concurrency", "1", "256", "0", "257", ""},
 		{"prober.per_client_hour", "1", "10000", "0", "10001", ""},
 		{"prober.per_network_hour", "1", "10000", "0", "10001", ""},
+		{"prober.per_as_hour", "1", "10000", "0", "10001", ""},
+		{"prober.catalogue_per_second", "0.01", "100", "0.009", "100.1", ""},
+		{"prober.catalogue_burst", "1", "1000", "0", "1001", ""},
 		{"prober.per_second", "0.01", "100", "0.009", "100.1", ""},
 		{"prober.burst", "1", "1000", "0", "1001", ""},
 		{"prober.expiry", "10m", "720h", "599s", "721h", ""},
@@ -361,11 +369,11 @@ func TestProberAgrees(t *testing.T) {
 	for _, end := range []map[string]string{
 		{
 			"connect_timeout": "100ms", "answer_timeout": "100ms", "endpoint_timeout": "1s", "per_client_hour": "1",
-			"per_network_hour": "1", "per_second": "0.01", "burst": "1", "expiry": "10m", "deny_ports": "1",
+			"per_network_hour": "1", "per_as_hour": "1", "catalogue_per_second": "0.01", "catalogue_burst": "1", "per_second": "0.01", "burst": "1", "expiry": "10m", "deny_ports": "1",
 		},
 		{
 			"connect_timeout": "30s", "answer_timeout": "15s", "endpoint_timeout": "45s", "per_client_hour": "10000",
-			"per_network_hour": "10000", "per_second": "100", "burst": "1000", "expiry": "720h", "deny_ports": "65535",
+			"per_network_hour": "10000", "per_as_hour": "10000", "catalogue_per_second": "100", "catalogue_burst": "1000", "per_second": "100", "burst": "1000", "expiry": "720h", "deny_ports": "65535",
 			"agent": strings.Repeat("a", 48), "contact": strings.Repeat("c", 72), "allow": "10.0.0.0/8,fc00::/7",
 		},
 		{"answer_timeout": "30s"},
@@ -381,7 +389,9 @@ func TestProberAgrees(t *testing.T) {
 		p := prober.DefaultConfig()
 		p.Allow, p.DenyPorts, p.Agent = c.Prober.Allow, c.Prober.DenyPorts, c.Prober.Agent+" ("+c.Prober.Contact+")"
 		p.Expiry, p.ClientPerHour, p.NetworkPerHour = c.Prober.Expiry, c.Prober.PerClientHour, c.Prober.PerNetworkHour
+		p.ASPerHour = c.Prober.PerASHour
 		p.GlobalRate, p.GlobalBurst = c.Prober.PerSecond, c.Prober.Burst
+		p.CatalogueRate, p.CatalogueBurst = c.Prober.CataloguePerSec, c.Prober.CatalogueBurst
 		p.Connect, p.Timeout, p.EndpointTime = c.Prober.ConnectTimeout, c.Prober.AnswerTimeout, c.Prober.EndpointTimeout
 		if err := p.Validate(); err != nil {
 			t.Error(err)
@@ -389,8 +399,8 @@ func TestProberAgrees(t *testing.T) {
 	}
 
 	d, c := prober.DefaultConfig(), config.Default().Prober
-	got := []any{c.ConnectTimeout, c.AnswerTimeout, c.EndpointTimeout, c.PerClientHour, c.PerNetworkHour, c.PerSecond, c.Burst, c.Expiry}
-	want := []any{d.Connect, d.Timeout, d.EndpointTime, d.ClientPerHour, d.NetworkPerHour, d.GlobalRate, d.GlobalBurst, d.Expiry}
+	got := []any{c.ConnectTimeout, c.AnswerTimeout, c.EndpointTimeout, c.PerClientHour, c.PerNetworkHour, c.PerASHour, c.PerSecond, c.Burst, c.CataloguePerSec, c.CatalogueBurst, c.Expiry}
+	want := []any{d.Connect, d.Timeout, d.EndpointTime, d.ClientPerHour, d.NetworkPerHour, d.ASPerHour, d.GlobalRate, d.GlobalBurst, d.CatalogueRate, d.CatalogueBurst, d.Expiry}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the defaults differ: %s", diff)
 	}

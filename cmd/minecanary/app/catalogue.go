@@ -1,0 +1,214 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/minecanary/minecanary/cmd/minecanary/config"
+	"github.com/minecanary/minecanary/intel/catalog"
+)
+
+func newCatalogue(e env) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "catalogue",
+		Aliases: []string{"catalog"},
+		Short:   "show and check the catalogue of known pools",
+		Long: `Catalogue shows the known pools: the shipped ones, and those of your own files (docs/catalog.md has their form), which
+replace shipped pools of the same id. Nobody is asked.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newCatalogueList(e), newCatalogueShow(e), newCatalogueLint(e), newCatalogueExport(e), newCatalogueImport(e), newCatalogueSweep(e))
+	return c
+}
+
+// filesFlag lets a command take catalogue files of the user's, and a state directory.
+func filesFlag(c *cobra.Command, files *[]string, state *string) {
+	c.Flags().StringVar(state, "state", config.Default().State.Dir, "state directory of the service, with what was changed there")
+	c.Flags().StringSliceVarP(files, "file", "f", nil, "catalogue files or folders of your own, added to the shipped catalogue")
+}
+
+// readCatalogue reads the shipped catalogue, files, and what was changed through the service of a state directory; wrong
+// rows are told and make the error errPartial, with the rest.
+func readCatalogue(stderr io.Writer, files []string, state string) (*catalog.Catalog, error) {
+	shipped, problems := catalog.Shipped()
+	own, bad, err := catalog.Load(files...)
+	if err != nil {
+		return nil, err
+	}
+	edits := catalog.NewEdits(filepath.Join(state, editsFile))
+	if err := edits.Open(); err != nil {
+		return nil, err
+	}
+	for _, p := range append(problems, bad...) {
+		say(stderr, "%s", p.Error())
+		err = errPartial
+	}
+	return catalog.New(shipped, own, edits.Layer()), err
+}
+
+func newCatalogueList(e env) *cobra.Command {
+	var asJSON bool
+	var files []string
+	var state string
+	c := &cobra.Command{
+		Use:     "list [flags]",
+		Short:   "list the pools",
+		Example: "  minecanary catalogue list\n  minecanary catalogue list --json --file my-pools.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			known, partial := readCatalogue(e.stderr, files, state)
+			if known == nil {
+				return partial
+			}
+			if asJSON {
+				enc := json.NewEncoder(e.stdout)
+				for _, p := range known.Pools() {
+					if err := enc.Encode(p); err != nil {
+						return fmt.Errorf("write: %w", err)
+					}
+				}
+				return partial
+			}
+			w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "ID\tNAME\tKIND\tSERVERS\tENDPOINTS\tCOINS") // errors show when it is flushed
+			for _, p := range known.Pools() {
+				endpoints, coins := 0, map[string]bool{}
+				for _, s := range p.Servers {
+					endpoints += len(s.Endpoints)
+					for _, ep := range s.Endpoints {
+						coins[ep.Coin] = true
+					}
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", p.ID, p.Name, p.Kind, len(p.Servers), endpoints, some(coins))
+			}
+			if err := w.Flush(); err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+			say(e.stderr, "%s, %s, %s, %s", counted(len(known.Pools()), "pool"), counted(len(known.Hosts()), "server"),
+				counted(known.Len(), "endpoint"), counted(len(known.Coins()), "coin"))
+			return partial
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per pool")
+	filesFlag(c, &files, &state)
+	return c
+}
+
+// shownCoins is how many coins a line names.
+const shownCoins = 6
+
+// some names the first of a set, in order.
+func some(set map[string]bool) string {
+	names := make([]string, 0, len(set))
+	for name := range set {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if more := len(names) - shownCoins; more > 0 {
+		return strings.Join(names[:shownCoins], " ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(names, " ")
+}
+
+func newCatalogueShow(e env) *cobra.Command {
+	var files []string
+	var state string
+	c := &cobra.Command{
+		Use:     "show [flags] POOL…",
+		Short:   "show pools by their id, as a catalogue file",
+		Example: "  minecanary catalogue show supportxmr > my-supportxmr.yaml",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			known, partial := readCatalogue(e.stderr, files, state)
+			if known == nil {
+				return partial
+			}
+			for _, id := range args {
+				if known.Pool(id) == nil {
+					return hintError{fmt.Errorf("the catalogue has no pool %q", id), "minecanary catalogue list shows the ids"}
+				}
+			}
+			return errors.Join(catalog.Write(e.stdout, known.Layer(args...)), partial)
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			layer, _ := catalog.Shipped()
+			var ids []string
+			for _, p := range layer.Pools {
+				ids = append(ids, p.ID)
+			}
+			return ids, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	filesFlag(c, &files, &state)
+	return c
+}
+
+func newCatalogueLint(e env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "lint [FILE…]",
+		Short: "check catalogue files",
+		Long: `Lint reads files or folders beside the shipped catalogue and tells what is wrong with them by file and line: fields and
+words that are none, bad ports, reserved names and addresses, servers that stand in another pool already, exchanges
+posing as pools, rows that do not say where they were read. Exit code 3 means that something was found.`,
+		Example: "  minecanary catalogue lint my-pools.yaml\n  minecanary catalogue lint pools.d",
+		RunE: func(_ *cobra.Command, args []string) error {
+			shipped, _ := catalog.Shipped()
+			own, problems, err := catalog.Load(args...)
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				_, problems = catalog.Shipped()
+			}
+			all := catalog.New(shipped, own)
+			mine := map[string]bool{}
+			for _, p := range own.Pools {
+				mine[p.Layer] = true
+			}
+			for _, p := range all.Lint() {
+				// What the shipped catalogue is like is no fault of the user's.
+				if len(args) == 0 || mine[p.File] {
+					problems = append(problems, p)
+				}
+			}
+			for _, p := range problems {
+				if _, err := fmt.Fprintln(e.stdout, p.Error()); err != nil {
+					return fmt.Errorf("write: %w", err)
+				}
+			}
+			say(e.stderr, "%s in %s", counted(len(problems), "problem"), counted(all.Len(), "endpoint"))
+			if len(problems) > 0 {
+				return errPartial
+			}
+			return nil
+		},
+	}
+}
+
+func newCatalogueExport(e env) *cobra.Command {
+	var files []string
+	var state string
+	c := &cobra.Command{
+		Use:   "export [flags]",
+		Short: "print the whole catalogue as one file",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			known, partial := readCatalogue(e.stderr, files, state)
+			if known == nil {
+				return partial
+			}
+			return errors.Join(catalog.Write(e.stdout, known.Layer()), partial)
+		},
+	}
+	filesFlag(c, &files, &state)
+	return c
+}
