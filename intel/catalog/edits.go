@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/minecanary/minecanary/intel/internal/safefile"
 )
 
 // Edits is the layer that users change through the service: a file in the form of any other, replaced as a whole by each
@@ -81,36 +81,11 @@ func (e *Edits) Change(change func(*Layer) error) error {
 	if _, problems := Parse(e.file, b.Bytes()); len(problems) > 0 {
 		return fmt.Errorf("edits of the catalogue: %s", problems[0].Reason)
 	}
-	if err := replace(e.file, b.Bytes()); err != nil {
+	if err := safefile.Replace(e.file, b.Bytes(), 0o640); err != nil {
 		return fmt.Errorf("edits of the catalogue: %w", err)
 	}
 	e.layer = next
 	return nil
-}
-
-// replace makes a file of the given content, or leaves the old one.
-func replace(file string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // what counts is the first error
-		}
-	}()
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), file); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // PutPool adds a pool, or replaces that of its ID, in any earlier layer too.

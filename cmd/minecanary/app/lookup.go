@@ -185,24 +185,8 @@ func runLookup(ctx context.Context, e env, o lookupOptions, args []string) error
 		}
 		return printAnswer(out, r)
 	}
-	for _, a := range args {
-		if a == "-" {
-			err = eachLine(e.stdin, "standard input", ask)
-		} else {
-			err = ask("", a)
-		}
-		if err != nil {
-			return errors.Join(err, out.Flush())
-		}
-	}
-	for _, name := range o.files {
-		f, err := os.Open(name)
-		if err != nil {
-			return errors.Join(err, out.Flush())
-		}
-		if err := errors.Join(eachLine(f, name, ask), f.Close()); err != nil {
-			return errors.Join(err, out.Flush())
-		}
+	if err := eachOf(e.stdin, args, o.files, ask); err != nil {
+		return errors.Join(err, out.Flush())
 	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)
@@ -214,24 +198,6 @@ func runLookup(ctx context.Context, e env, o lookupOptions, args []string) error
 		return errors.New("not known")
 	case asked > 1:
 		say(e.stderr, "%s, %d known", counted(asked, "question"), known)
-	}
-	return nil
-}
-
-// eachLine calls do with every line that is not empty or a comment; where names the line.
-func eachLine(r io.Reader, name string, do func(where, line string) error) error {
-	scan := bufio.NewScanner(r)
-	for n := 1; scan.Scan(); n++ {
-		line, _, _ := strings.Cut(scan.Text(), "#")
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
-		if err := do(fmt.Sprintf("%s:%d: ", name, n), line); err != nil {
-			return err
-		}
-	}
-	if err := scan.Err(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }

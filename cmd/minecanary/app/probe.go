@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -214,44 +212,17 @@ type target struct {
 func targets(stdin io.Reader, args, files []string) ([]target, error) {
 	var out []target
 	var bad []error
-	add := func(where, arg string) {
+	err := eachOf(stdin, args, files, func(where, arg string) error {
 		t, err := parseTarget(arg)
 		if err != nil {
 			bad = append(bad, fmt.Errorf("%s%w", where, err))
-			return
+			return nil
 		}
 		out = append(out, t)
-	}
-	read := func(name string, from io.Reader) error {
-		lines := bufio.NewScanner(from)
-		for n := 1; lines.Scan(); n++ {
-			text, _, _ := strings.Cut(lines.Text(), "#")
-			if text = strings.TrimSpace(text); text != "" {
-				add(fmt.Sprintf("%s:%d: ", name, n), text)
-			}
-		}
-		if err := lines.Err(); err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
-		}
 		return nil
-	}
-	for _, arg := range args {
-		if arg != "-" {
-			add("", arg)
-		} else if err := read("standard input", stdin); err != nil {
-			return nil, err
-		}
-	}
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		err = read(name, f)
-		_ = f.Close() // it was only read
-		if err != nil {
-			return nil, err
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	if len(bad) > 0 {
 		return nil, usageError{errors.Join(bad...)}

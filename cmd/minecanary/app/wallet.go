@@ -62,14 +62,21 @@ Exit code 1 with a single login means that it holds no wallet, or one with a wro
 	return c
 }
 
+// maxLabelErrors is how many wrong lines of one file are told one by one.
+const maxLabelErrors = 3
+
 func runWallet(ctx context.Context, e env, o walletOptions, args []string) error {
 	var tables []*wallets.Labels
 	var partial error
 	for _, path := range o.labels {
 		t, errs := wallets.ReadLabelFile(path)
-		for _, err := range errs {
-			say(e.stderr, "%v", err)
+		for i, err := range errs {
 			partial = errPartial
+			if i == maxLabelErrors {
+				say(e.stderr, "%s: %d more lines are wrong", path, len(errs)-i)
+				break
+			}
+			say(e.stderr, "%v", err)
 		}
 		tables = append(tables, t)
 	}
@@ -92,16 +99,8 @@ func runWallet(ctx context.Context, e env, o walletOptions, args []string) error
 		}
 		return writeWallet(out, o.json, a)
 	}
-	for _, arg := range args {
-		var err error
-		if arg == "-" {
-			err = eachLine(e.stdin, "standard input", ask)
-		} else {
-			err = ask("", arg)
-		}
-		if err != nil {
-			return errors.Join(err, out.Flush())
-		}
+	if err := eachOf(e.stdin, args, nil, ask); err != nil {
+		return errors.Join(err, out.Flush())
 	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)
