@@ -13,6 +13,7 @@ import (
 
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/intel/catalog"
+	"github.com/minecanary/minecanary/intel/changes"
 	"github.com/minecanary/minecanary/intel/history"
 	"github.com/minecanary/minecanary/intel/lookup"
 )
@@ -412,8 +413,8 @@ func (c *call) resolve() error {
 	if !c.sweeps() || len(rows) == 0 || rows[0].Server.Name == "" {
 		return notFound("Names are not looked up here, or the catalogue does not have this one.")
 	}
-	if err := c.cfg.Sweep.Soon([]string{h}, nil); err != nil {
-		return c.order(err)
+	if err := c.order("sweep.resolve", h, []string{h}, nil); err != nil {
+		return err
 	}
 	return c.redirect(serverPath(h), "asked")
 }
@@ -430,13 +431,22 @@ func (c *call) ask() error {
 	if level, _ := c.cfg.Index.Mark(ep, time.Time{}); level != lookup.KnownPool {
 		return notFound("Neither the catalogue nor the history knows this endpoint as a pool's.")
 	}
-	if err := c.cfg.Sweep.Soon(nil, []minecanary.Endpoint{ep}); err != nil {
-		return c.order(err)
+	if err := c.order("sweep.probe", netip.AddrPortFrom(ep.Addr, ep.Port).String(), nil, []minecanary.Endpoint{ep}); err != nil {
+		return err
 	}
 	return c.redirect(endpointPath(ep.Addr, ep.Port), "asked")
 }
 
-// order tells why the sweep did not take an order.
-func (c *call) order(err error) error {
-	return &refusal{http.StatusServiceUnavailable, "It was not done: " + brief(err.Error()) + "."}
+// order hands names and endpoints to the sweeps, after it was written down who ordered it.
+func (c *call) order(action, object string, names []string, endpoints []minecanary.Endpoint) error {
+	if c.cfg.Changes == nil {
+		return &refusal{http.StatusConflict, "This instance keeps no journal of changes, so nothing can be ordered."}
+	}
+	if err := c.cfg.Changes.Append(changes.Entry{Who: c.who.String(), Action: action, Object: object}); err != nil {
+		return fmt.Errorf("journal of changes: %w", err)
+	}
+	if err := c.cfg.Sweep.Soon(names, endpoints); err != nil {
+		return &refusal{http.StatusServiceUnavailable, "It was not done: " + brief(err.Error()) + "."}
+	}
+	return nil
 }

@@ -663,6 +663,11 @@ func TestOrders(t *testing.T) {
 	read(t, b.do(http.MethodPost, "/endpoints/8.8.8.8/53/ask", url.Values{}), "ask anybody", http.StatusNotFound)
 	read(t, b.do(http.MethodPost, "/servers/"+webtest.Server+"/resolve", url.Values{}), "resolve", http.StatusSeeOther)
 	read(t, b.do(http.MethodPost, "/servers/other.net/resolve", url.Values{}), "resolve any name", http.StatusNotFound)
+	entries, _, err := w.Changes.Read(0, 2)
+	if err != nil || len(entries) != 2 || entries[0].Action != "sweep.resolve" || entries[0].Object != webtest.Server || entries[1].Action != "sweep.probe" ||
+		entries[0].Who == "" {
+		t.Errorf("the journal has %+v, %v", entries, err)
+	}
 	if len(w.Sweep.Endpoints) != 1 || w.Sweep.Endpoints[0] != webtest.Endpoint() || len(w.Sweep.Names) != 1 || w.Sweep.Names[0] != webtest.Server {
 		t.Errorf("the sweep was told %v and %v", w.Sweep.Endpoints, w.Sweep.Names)
 	}
