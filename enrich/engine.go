@@ -605,7 +605,7 @@ func (e *Engine) ground(ctx context.Context, s *Suspect, now time.Time) (g groun
 	}
 	// What the catalogue says counts less than what the server proved to be.
 	if e.known != nil && !g.silent && spoke(s) {
-		if k, ok := e.known(s.Server, time.UnixMicro(latest(s))); ok {
+		if k, ok := e.known(s.Server, time.UnixMicro(latest(s))); ok && k.Reason != "" {
 			g.evidence = append(g.evidence, minecanary.Evidence{Kind: "catalogue", Strength: minecanary.Strong, At: now, Summary: k.Reason})
 			if g.status == "" {
 				g.status = minecanary.HitKnown

@@ -216,10 +216,15 @@ func TestKnown(t *testing.T) {
 	e := enrich.New(testConfig(true), enrich.Deps{
 		Store: newStore(""), Scorer: scorer(t), Sinks: []enrich.Sink{out}, Verifier: verify, Workers: 1,
 		Known: func(ep minecanary.Endpoint, at time.Time) (enrich.Known, bool) {
-			return enrich.Known{Reason: "catalogue: a pool", Name: "a.pool.net", Dialect: "kaspa"}, ep.Addr.As4()[3] != 4 && at.Before(until)
+			k := enrich.Known{Reason: "catalogue: a pool", Name: "a.pool.net", Dialect: "kaspa"}
+			if ep.Addr.As4()[3] == 6 {
+				k.Reason = ""
+			}
+			return k, ep.Addr.As4()[3] != 4 && at.Before(until)
 		},
 	})
 	all := slices.Concat(
+		session(6, 6, storetest.Epoch, 20*time.Minute, false),                  // known, but not enough to report
 		session(1, 1, storetest.Epoch, 20*time.Minute, false),                  // below the threshold
 		session(2, 2, storetest.Epoch.Add(3*time.Hour), 20*time.Minute, false), // when it was no pool any more
 		session(3, 3, storetest.Epoch, 90*time.Minute, true),                   // proved to be none

@@ -211,7 +211,7 @@ type VerdictSink interface {
 
 // Known is what the catalogue says of an endpoint.
 type Known struct {
-	// Reason is one printable line: the pool, and where that was read.
+	// Reason is one printable line: the pool, and where that was read; "" if that is not enough to report anybody.
 	Reason string
 	// Name is the pool's name for the server, Dialect what is spoken there; "" if unknown.
 	Name, Dialect string

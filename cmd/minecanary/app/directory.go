@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -57,13 +58,22 @@ func (d *directory) known(ep minecanary.Endpoint, at time.Time) (enrich.Known, b
 	if row.Server.Address.IsValid() && d.mark(ep.Addr, nil) != "" {
 		return enrich.Known{}, false
 	}
-	if s := d.index.AnswerAt(ep, at); s == minecanary.NotPool || s == minecanary.Node {
+	answer := d.index.AnswerAt(ep, at)
+	if answer == minecanary.NotPool || answer == minecanary.Node {
 		return enrich.Known{}, false
 	}
-	reason := fmt.Sprintf("catalogue: %s, %s port %d, %s (%s, %s)",
+	k := enrich.Known{Name: row.Server.Name, Dialect: row.Endpoint.Dialect}
+	if slices.Contains(webPorts(), ep.Port) && answer != minecanary.Confirmed {
+		return k, true
+	}
+	k.Reason = fmt.Sprintf("catalogue: %s, %s port %d, %s (%s, %s)",
 		row.Pool.Name, row.Server.Host(), row.Endpoint.Port, row.Endpoint.Coin, row.Endpoint.Confidence, row.Endpoint.AsOf)
-	return enrich.Known{Reason: reason, Name: row.Server.Name, Dialect: row.Endpoint.Dialect}, true
+	return k, true
 }
+
+// webPorts are where the pages of pools are as well, often on the same names: who goes there need not mine. What the
+// catalogue says of them counts once the endpoint has proved to be a pool.
+func webPorts() []uint16 { return []uint16{80, 443, 8080, 8443} }
 
 // historySink writes what the engine's probes found into the history.
 type historySink struct {

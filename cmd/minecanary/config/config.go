@@ -152,7 +152,7 @@ type HTTP struct {
 // Catalogue says what is known of pools beforehand, and how it is kept up to date.
 type Catalogue struct {
 	Files        []string      `yaml:"files" item:"path" doc:"Catalogue files or folders of your own (docs/catalog.md), added to the shipped catalogue; a pool of the same id replaces the shipped one."`
-	Report       bool          `yaml:"report" doc:"Report clients of known pools as known, without a proof. An address counts once the history says that the pool's name had it."`
+	Report       bool          `yaml:"report" doc:"Report clients of known pools as known, without a proof. An address counts once the history says that the pool's name had it, and on ports 80, 443, 8080 and 8443 only what has proved to be a pool."`
 	History      string        `yaml:"history" item:"path" doc:"File with the history of names and endpoints; empty is history.db in state.dir."`
 	Retention    time.Duration `yaml:"retention" min:"24h" max:"87600h" doc:"How long the history goes back."`
 	Backup       string        `yaml:"backup" item:"path" doc:"File that a checked copy of the history is written to while the service runs, once a day; empty writes none. To restore, stop the service and put it in the place of the history."`
