@@ -476,6 +476,13 @@ func (x *Index) MarkBetween(ep minecanary.Endpoint, begin, end time.Time) (Level
 	return level, row
 }
 
+// Addresses is how many addresses names are known to have or to have had.
+func (x *Index) Addresses() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.addresses)
+}
+
 // AddressesOf gives the addresses that a name has at a time.
 func (x *Index) AddressesOf(name string, at time.Time) []Address {
 	x.mu.RLock()

@@ -64,7 +64,7 @@ With --flows the arguments are files of flows or connection records, in all form
 pool that was known at any time of the flow is told; --all tells the others as well. Pools are asked over TCP: flows of
 UDP and ICMP are passed over.
 
-Exit code 1 with a single question means that nothing is known.`,
+Exit code 1 with a single question means that nothing is known, 3 that some of what was asked is no question.`,
 		Example: `  minecanary lookup pool.supportxmr.com
   minecanary lookup --at 2026-03-03 --history /var/lib/minecanary/history.db 203.0.113.7:3333
   minecanary lookup --json --file addresses.txt
@@ -148,6 +148,9 @@ func runLookup(ctx context.Context, e env, o lookupOptions, args []string) error
 	if err != nil {
 		return err
 	}
+	if o.all || o.format != "auto" || len(o.local) > 0 {
+		return usagef("--all, --format and --local are for --flows")
+	}
 	if o.limit < 1 || o.limit > 1_000_000 {
 		return usagef("--limit: %d is not within 1 and 1000000", o.limit)
 	}
@@ -156,7 +159,7 @@ func runLookup(ctx context.Context, e env, o lookupOptions, args []string) error
 		return err
 	}
 	out := bufio.NewWriter(e.stdout)
-	asked, known := 0, 0
+	asked, known, addresses := 0, 0, 0
 	ask := func(where, text string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -172,6 +175,8 @@ func runLookup(ctx context.Context, e env, o lookupOptions, args []string) error
 		asked++
 		if r.Known {
 			known++
+		} else if q.Kind == lookup.ByAddress || q.Kind == lookup.ByPrefix {
+			addresses++
 		}
 		if o.json {
 			return json.NewEncoder(out).Encode(r)
@@ -190,6 +195,9 @@ func runLookup(ctx context.Context, e env, o lookupOptions, args []string) error
 	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)
+	}
+	if addresses > 0 && x.Addresses() == 0 {
+		say(e.stderr, "no name has an address yet: minecanary catalogue sweep looks them up, --history names another history")
 	}
 	switch {
 	case partial != nil:
