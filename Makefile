@@ -33,7 +33,7 @@ race: ## run the tests under the race detector
 .PHONY: test-services
 test-services: build ## run the tests with real Kafka, Redis and Elasticsearch (docs/distributed.md says what they need)
 	./test/services.sh
-	$(GO) test -count=1 -tags services -timeout 60m -p 1 ./cmd/... ./consumer/kafka/... ./enrich/... ./intel/... ./internal/... ./prober ./test/...
+	$(GO) test -count=1 -tags services -timeout 60m -p 1 ./cmd/... ./consumer/kafka/... ./enrich/... ./internal/... ./prober ./test/...
 
 .PHONY: test-api
 test-api: ## hold the API against its description with schemathesis (from PyPI)
