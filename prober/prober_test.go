@@ -77,7 +77,7 @@ func hasty() prober.Config {
 	cfg.Listen = 50 * time.Millisecond
 	cfg.Quiet = 150 * time.Millisecond
 	cfg.Settle = 200 * time.Millisecond
-	cfg.Handshake = 400 * time.Millisecond
+	cfg.Handshake = 1200 * time.Millisecond
 	cfg.Timeout = time.Second
 	cfg.ConnectionTime = 4 * time.Second
 	cfg.EndpointTime = 6 * time.Second
