@@ -45,7 +45,7 @@ func (c *call) change(fn func(now *catalog.Catalog, edits *catalog.Layer) ([]cha
 		if err := catalog.Write(&b, *edits); err != nil {
 			return err
 		}
-		if _, problems := catalog.Parse(catalog.LayerEdited, b.Bytes()); len(problems) > 0 && b.Len() > 0 && !empty(edits) {
+		if _, problems := catalog.Parse(catalog.LayerEdited, b.Bytes()); len(problems) > 0 {
 			return unfit(reasons(problems))
 		}
 		for _, e := range entries {
@@ -56,8 +56,6 @@ func (c *call) change(fn func(now *catalog.Catalog, edits *catalog.Layer) ([]cha
 		return nil
 	})
 }
-
-func empty(l *catalog.Layer) bool { return len(l.Pools)+len(l.Coins)+len(l.Removed) == 0 }
 
 func reasons(problems []catalog.Problem) []string {
 	out := make([]string, len(problems))

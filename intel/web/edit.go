@@ -110,8 +110,8 @@ func fingerprint(v any) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// serve shows a form, or does what was sent; action is the journal's word for it, the same as the API's. change gets the form with the values that were sent, and gives what the row
-// was and is; to is where to go then.
+// serve shows a form, or does what was sent; action is the journal's word for it, the same as the API's. change gets the
+// form with the values that were sent, and gives what the row was and is; to is where to go then.
 func (c *call) serve(f form, action, word string, change func(f *form, now *catalog.Catalog, edits *catalog.Layer) (e changes.Entry, to string, err error)) error {
 	if !c.editable() {
 		return &refusal{http.StatusForbidden, "The catalogue cannot be changed here: the service has no file for changes, or no journal."}
@@ -176,6 +176,29 @@ func written(cat *catalog.Catalog, id string) (catalog.Pool, bool) {
 	return cat.Layer(id).Pools[0], true
 }
 
+// known tells which coins a catalogue has.
+func known(cat *catalog.Catalog) func(symbol string) bool {
+	return func(symbol string) bool { return cat.Coin(symbol) != nil }
+}
+
+// poolAsShown gives a pool that is still what the form showed, else errChanged.
+func (f *form) poolAsShown(now *catalog.Catalog, id string) (catalog.Pool, error) {
+	p, ok := written(now, id)
+	if !ok || fingerprint(p) != f.Was {
+		return p, errChanged
+	}
+	return p, nil
+}
+
+// coinAsShown gives a coin that is still what the form showed, else errChanged.
+func (f *form) coinAsShown(now *catalog.Catalog, symbol string) (*catalog.Coin, error) {
+	o := now.Coin(symbol)
+	if o == nil || fingerprint(o) != f.Was {
+		return nil, errChanged
+	}
+	return o, nil
+}
+
 // poolIn gives the pool in the path.
 func (c *call) poolIn() (catalog.Pool, error) {
 	p, ok := written(c.cfg.Register.Current(), c.r.PathValue("pool"))
@@ -187,11 +210,11 @@ func (c *call) poolIn() (catalog.Pool, error) {
 
 // putPool puts a pool that was made from the one that the form showed.
 func (c *call) putPool(f *form, now *catalog.Catalog, edits *catalog.Layer, was catalog.Pool, check catalog.Pool, next catalog.Pool) (changes.Entry, error) {
-	old, ok := written(now, was.ID)
-	if !ok || fingerprint(old) != f.Was {
-		return changes.Entry{}, errChanged
+	old, err := f.poolAsShown(now, was.ID)
+	if err != nil {
+		return changes.Entry{}, err
 	}
-	if reasons := check.Check(func(s string) bool { return now.Coin(s) != nil }); len(reasons) > 0 {
+	if reasons := check.Check(known(now)); len(reasons) > 0 {
 		return changes.Entry{}, &wrong{reasons}
 	}
 	next.Layer = catalog.LayerEdited
@@ -264,7 +287,7 @@ func (c *call) newPool() error {
 	f.Fields = append([]field{{Name: "id", Label: "ID", Hint: "Lower-case letters, digits and hyphens; it stands in addresses and does not change.", Required: true}}, poolFields(blank)...)
 	return c.serve(f, "pool.put", "added", func(f *form, now *catalog.Catalog, edits *catalog.Layer) (changes.Entry, string, error) {
 		p := f.pool(catalog.Pool{ID: f.get("id"), Layer: catalog.LayerEdited})
-		reasons := sourced(p.Provenance, p.Check(func(s string) bool { return now.Coin(s) != nil }))
+		reasons := sourced(p.Provenance, p.Check(known(now)))
 		if now.Pool(p.ID) != nil {
 			reasons = append(reasons, "id is taken by another pool")
 		}
@@ -303,9 +326,9 @@ func (c *call) removePool() error {
 	f := form{Title: "Remove " + brief(p.Name), Submit: "Remove the pool", Cancel: poolPath(p.ID), Danger: true, Was: fingerprint(p)}
 	f.Losses = append(f.Losses, fmt.Sprintf("The pool %s with %d servers. What the history knows of its names and endpoints stays.", brief(p.Name), len(p.Servers)))
 	return c.serve(f, "pool.remove", "removed", func(f *form, now *catalog.Catalog, edits *catalog.Layer) (changes.Entry, string, error) {
-		old, ok := written(now, p.ID)
-		if !ok || fingerprint(old) != f.Was {
-			return changes.Entry{}, "", errChanged
+		old, err := f.poolAsShown(now, p.ID)
+		if err != nil {
+			return changes.Entry{}, "", err
 		}
 		edits.RemovePool(p.ID, true)
 		e, err := entry(p.ID, &old, nil)
@@ -347,13 +370,19 @@ func (c *call) serverIn(p catalog.Pool) (int, error) {
 	return i, nil
 }
 
+// set gives a copy of rows with another one in a place, or at the end if the place is behind it.
+func set[T any](rows []T, i int, row T) []T {
+	rows = slices.Clone(rows)
+	if i == len(rows) {
+		return append(rows, row)
+	}
+	rows[i] = row
+	return rows
+}
+
 // with gives the pool with another server in a place, or at the end if the place is behind it.
 func with(p catalog.Pool, i int, s catalog.Server) catalog.Pool {
-	p.Servers = slices.Clone(p.Servers)
-	if i == len(p.Servers) {
-		p.Servers = append(p.Servers, s)
-	}
-	p.Servers[i] = s
+	p.Servers = set(p.Servers, i, s)
 	return p
 }
 
@@ -393,7 +422,7 @@ func (c *call) newServer() error {
 		}
 		if len(reasons) > 0 {
 			check := alone(p, s)
-			return changes.Entry{}, "", &wrong{append(reasons, check.Check(func(s string) bool { return now.Coin(s) != nil })...)}
+			return changes.Entry{}, "", &wrong{append(reasons, check.Check(known(now))...)}
 		}
 		en, err := c.putPool(f, now, edits, p, alone(p, s), with(p, len(p.Servers), s))
 		return en, serverPath(s.Host()), err
@@ -503,11 +532,7 @@ func (c *call) endpointOf() (p catalog.Pool, i, j int, err error) {
 
 // withEndpoint gives a server with another endpoint in a place, or at the end.
 func withEndpoint(s catalog.Server, j int, e catalog.Endpoint) catalog.Server {
-	s.Endpoints = slices.Clone(s.Endpoints)
-	if j == len(s.Endpoints) {
-		s.Endpoints = append(s.Endpoints, e)
-	}
-	s.Endpoints[j] = e
+	s.Endpoints = set(s.Endpoints, j, e)
 	return s
 }
 
@@ -525,7 +550,7 @@ func (c *call) putEndpoint(f *form, now *catalog.Catalog, edits *catalog.Layer, 
 	reasons = append(reasons, taken(now, p.ID, s.Host(), single)...)
 	if len(reasons) > 0 {
 		check := alone(p, single)
-		return changes.Entry{}, "", &wrong{append(reasons, check.Check(func(s string) bool { return now.Coin(s) != nil })...)}
+		return changes.Entry{}, "", &wrong{append(reasons, check.Check(known(now))...)}
 	}
 	en, err := c.putPool(f, now, edits, p, alone(p, single), with(p, i, withEndpoint(s, j, e)))
 	return en, poolPath(p.ID), err
@@ -647,9 +672,9 @@ func (c *call) editCoin() error {
 	}
 	f := form{Title: "Change " + o.Symbol, Submit: "Save", Cancel: coinPath(o.Symbol), Fields: coinFields(*o), Was: fingerprint(o)}
 	return c.serve(f, "coin.put", "changed", func(f *form, now *catalog.Catalog, edits *catalog.Layer) (changes.Entry, string, error) {
-		old := now.Coin(o.Symbol)
-		if old == nil || fingerprint(old) != f.Was {
-			return changes.Entry{}, "", errChanged
+		old, err := f.coinAsShown(now, o.Symbol)
+		if err != nil {
+			return changes.Entry{}, "", err
 		}
 		next := f.coin(o.Symbol)
 		if reasons := sourced(next.Provenance, next.Check()); len(reasons) > 0 {
@@ -671,9 +696,9 @@ func (c *call) removeCoin() error {
 	f := form{Title: "Remove " + o.Symbol, Submit: "Remove the coin", Cancel: coinPath(o.Symbol), Danger: true, Was: fingerprint(o)}
 	f.Losses = append(f.Losses, fmt.Sprintf("What was added or changed here of %s %s. If the shipped catalogue or a file has the coin, that stands again.", o.Symbol, brief(o.Name)))
 	return c.serve(f, "coin.remove", "removed", func(f *form, now *catalog.Catalog, edits *catalog.Layer) (changes.Entry, string, error) {
-		old := now.Coin(o.Symbol)
-		if old == nil || fingerprint(old) != f.Was {
-			return changes.Entry{}, "", errChanged
+		old, err := f.coinAsShown(now, o.Symbol)
+		if err != nil {
+			return changes.Entry{}, "", err
 		}
 		if !slices.ContainsFunc(edits.Coins, func(x catalog.Coin) bool { return x.Symbol == o.Symbol }) {
 			return changes.Entry{}, "", &wrong{[]string{"the coin comes from the shipped catalogue or a file; it can be changed, not removed"}}

@@ -161,13 +161,13 @@ words that are none, bad ports, reserved names and addresses, servers that stand
 posing as pools, rows that do not say where they were read. Exit code 3 means that something was found.`,
 		Example: "  minecanary catalogue lint my-pools.yaml\n  minecanary catalogue lint pools.d",
 		RunE: func(_ *cobra.Command, args []string) error {
-			shipped, _ := catalog.Shipped()
+			shipped, wrong := catalog.Shipped()
 			own, problems, err := catalog.Load(args...)
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
-				_, problems = catalog.Shipped()
+				problems = wrong
 			}
 			all := catalog.New(shipped, own)
 			mine := map[string]bool{}

@@ -52,12 +52,15 @@ type site struct {
 	holds     *holds.Holds
 	log       *slog.Logger
 	stateDir  string
-	// unlimited lets everybody ask as much as they want, for measuring.
-	unlimited bool
 }
 
-// handler puts API, pages and sMaSheD's paths together.
+// handler bounds how much one network may ask.
 func (s *site) handler() http.Handler {
+	return accounts.NewLimiter(accounts.LimiterOptions{Rate: siteRate, Burst: siteBurst}).Middleware(s.routes())
+}
+
+// routes puts API, pages and sMaSheD's paths together.
+func (s *site) routes() http.Handler {
 	d := s.directory
 	people := accounts.Open(filepath.Join(s.stateDir, accounts.FileName), accounts.Options{
 		OnError: func(err error) { s.log.Error("accounts", slog.Any("error", err)) },
@@ -95,11 +98,7 @@ func (s *site) handler() http.Handler {
 	}
 	mux.Handle("/miningProp/", compat)
 	mux.Handle("/content", compat)
-	h := s.ownHosts(people.Middleware(mux))
-	if s.unlimited {
-		return h
-	}
-	return accounts.NewLimiter(accounts.LimiterOptions{Rate: siteRate, Burst: siteBurst}).Middleware(h)
+	return s.ownHosts(people.Middleware(mux))
 }
 
 // ownHosts refuses requests to names that are not ours: a hostile page whose name leads to this address (DNS rebinding)

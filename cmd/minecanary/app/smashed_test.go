@@ -129,8 +129,8 @@ func smashedSite(t *testing.T) (h http.Handler, known *catalog.Catalog, token st
 	if token, err = people.AddToken("alice", accounts.Admin, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	s := &site{cfg: cfg.API, directory: d, local: &local{}, log: slog.New(slog.DiscardHandler), stateDir: dir, unlimited: true}
-	return s.handler(), d.register.Current(), token
+	s := &site{cfg: cfg.API, directory: d, local: &local{}, log: slog.New(slog.DiscardHandler), stateDir: dir}
+	return s.routes(), d.register.Current(), token
 }
 
 // smashedGet asks the site; with a token as its owner.
