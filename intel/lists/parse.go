@@ -1,8 +1,6 @@
 package lists
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -13,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/minecanary/minecanary"
+	"github.com/minecanary/minecanary/intel/internal/lines"
 )
 
 // The bounds of a list.
@@ -60,37 +59,31 @@ func Parse(r io.Reader, name string) (*List, []error) {
 			more++
 		}
 	}
-	br := bufio.NewReaderSize(r, MaxLine)
-	for number := 1; ; number++ {
-		raw, err := br.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			report(&LineError{File: name, Line: number, Reason: fmt.Sprintf("the line is longer than %d bytes", MaxLine)})
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = br.ReadSlice('\n')
-			}
-			raw = nil
+	full := false
+	err := lines.Each(r, MaxLine, func(number int, line, tooLong string) bool {
+		if tooLong != "" {
+			report(&LineError{File: name, Line: number, Reason: tooLong})
+			return true
 		}
-		if number == 1 {
-			raw = []byte(strings.TrimPrefix(string(raw), "\ufeff"))
-		}
-		e, ok, bad := parseLine(string(raw))
+		e, ok, bad := parseLine(line)
 		switch {
 		case bad != nil:
 			bad.File, bad.Line = name, number
 			report(bad)
 		case ok && len(entries) == MaxEntries:
 			report(&LineError{File: name, Line: number, Reason: fmt.Sprintf("the list has more than %d entries, the rest is left out", MaxEntries)})
-			return New(entries), errs
+			full = true
 		case ok:
 			e.File, e.Line = name, number
 			entries = append(entries, e)
 		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				report(fmt.Errorf("read %s: %w", name, err))
-			}
-			break
-		}
+		return !full
+	})
+	if full {
+		return New(entries), errs
+	}
+	if err != nil {
+		report(fmt.Errorf("read %s: %w", name, err))
 	}
 	if more > 0 {
 		errs = append(errs, fmt.Errorf("%s: %d more lines are wrong", name, more))

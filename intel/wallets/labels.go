@@ -1,9 +1,7 @@
 package wallets
 
 import (
-	"bufio"
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/minecanary/minecanary/intel/internal/lines"
 )
 
 // The bounds of labels.
@@ -87,20 +87,10 @@ func ReadLabels(r io.Reader, name string) (*Labels, []error) {
 	t := &Labels{byWallet: map[string][]Label{}}
 	var errs []error
 	more := 0
-	lines := bufio.NewReaderSize(r, maxLabelLine)
-	for number := 1; ; number++ {
-		raw, err := lines.ReadSlice('\n')
-		reason := ""
-		if errors.Is(err, bufio.ErrBufferFull) {
-			reason = fmt.Sprintf("the line is longer than %d bytes", maxLabelLine)
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = lines.ReadSlice('\n')
-			}
-			raw = nil
-		}
-		line := strings.TrimRight(string(raw), "\r\n")
-		if number == 1 {
-			line = strings.TrimPrefix(line, "\ufeff")
+	err := lines.Each(r, maxLabelLine, func(number int, line, reason string) bool {
+		if t.count == MaxLabels {
+			errs = append(errs, fmt.Errorf("%s:%d: there are more than %d labels, the rest is left out", name, number, MaxLabels))
+			return false
 		}
 		header := number == 1 && strings.HasPrefix(strings.ToLower(line), "wallet,")
 		if reason == "" && strings.TrimSpace(line) != "" && line[0] != '#' && !header {
@@ -111,18 +101,10 @@ func ReadLabels(r io.Reader, name string) (*Labels, []error) {
 		} else if reason != "" {
 			more++
 		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				errs = append(errs, fmt.Errorf("read %s: %w", name, err))
-			}
-			break
-		}
-		if t.count == MaxLabels {
-			if _, err := lines.Peek(1); err == nil {
-				errs = append(errs, fmt.Errorf("%s:%d: there are more than %d labels, the rest is left out", name, number+1, MaxLabels))
-			}
-			break
-		}
+		return true
+	})
+	if err != nil {
+		errs = append(errs, fmt.Errorf("read %s: %w", name, err))
 	}
 	if more > 0 {
 		errs = append(errs, fmt.Errorf("%s: %d more lines are wrong", name, more))

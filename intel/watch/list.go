@@ -1,8 +1,6 @@
 package watch
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/minecanary/minecanary/intel/internal/lines"
 	"github.com/minecanary/minecanary/intel/wallets"
 )
 
@@ -87,21 +86,7 @@ func Parse(r io.Reader, name string) (*List, []error) {
 	l := &List{entries: map[string]Entry{}}
 	var errs []error
 	more := 0
-	lines := bufio.NewReaderSize(r, maxLine)
-	for number := 1; ; number++ {
-		raw, err := lines.ReadSlice('\n')
-		reason := ""
-		if errors.Is(err, bufio.ErrBufferFull) {
-			reason = fmt.Sprintf("the line is longer than %d bytes", maxLine)
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = lines.ReadSlice('\n')
-			}
-			raw = nil
-		}
-		line := string(raw)
-		if number == 1 {
-			line = strings.TrimPrefix(line, "\ufeff")
-		}
+	err := lines.Each(r, maxLine, func(number int, line, reason string) bool {
 		if reason == "" {
 			reason = l.add(strings.TrimSpace(line))
 		}
@@ -110,12 +95,10 @@ func Parse(r io.Reader, name string) (*List, []error) {
 		} else if reason != "" {
 			more++
 		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				errs = append(errs, fmt.Errorf("read %s: %w", name, err))
-			}
-			break
-		}
+		return true
+	})
+	if err != nil {
+		errs = append(errs, fmt.Errorf("read %s: %w", name, err))
 	}
 	if more > 0 {
 		errs = append(errs, fmt.Errorf("%s: %d more lines are wrong", name, more))
