@@ -72,6 +72,7 @@ type event struct {
 func (p *probe) run(ctx context.Context) {
 	ctx, p.cancel = context.WithCancel(ctx)
 	defer p.cancel()
+	p.queue = make([]task, 0, len(p.order))
 	for _, d := range p.order {
 		p.queue = append(p.queue, p.task(d))
 	}
@@ -373,25 +374,28 @@ func firstDialect(port uint16) string {
 	return ""
 }
 
-// order gives the dialects in the order in which they are asked: that of harmlessness, the port's customary one first.
+// order gives the dialects, of those that can be asked, in the order in which they are: that of harmlessness, the port's
+// customary one first. What it gives may be the list it was given, and is not to be changed.
+//
 // After inconclusive probes another one begins each time, because there are servers (p2pool) that shut a stranger out
 // for minutes when the first line is not of their dialect.
-func order(port uint16, opts ProbeOptions) []dialect.Dialect {
-	asked := dialect.Asked()
+func order(asked []dialect.Dialect, port uint16, opts ProbeOptions) []dialect.Dialect {
 	if len(opts.Dialects) > 0 {
-		asked = slices.DeleteFunc(asked, func(d dialect.Dialect) bool { return !slices.Contains(opts.Dialects, d.Name) })
+		asked = slices.DeleteFunc(slices.Clone(asked), func(d dialect.Dialect) bool { return !slices.Contains(opts.Dialects, d.Name) })
 	}
 	begin := opts.First
 	if !slices.ContainsFunc(asked, func(d dialect.Dialect) bool { return d.Name == begin }) {
 		begin = firstDialect(port) // some dialects are only recognised
 	}
 	if i := slices.IndexFunc(asked, func(d dialect.Dialect) bool { return d.Name == begin }); i > 0 {
-		first := asked[i]
-		asked = slices.Insert(slices.Delete(asked, i, i+1), 0, first)
+		asked = slices.Concat(asked[i:i+1], asked[:i], asked[i+1:])
 	}
 	if len(asked) == 0 {
 		return nil
 	}
 	tried := opts.skip % len(asked)
+	if tried == 0 {
+		return asked
+	}
 	return slices.Concat(asked[tried:], asked[:tried])
 }

@@ -231,7 +231,7 @@ func TestOrder(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got := map[string]bool{}
-		list := order(tt.port, tt.opts)
+		list := order(asked, tt.port, tt.opts)
 		for _, d := range list {
 			got[d.Name] = true
 		}
@@ -239,7 +239,7 @@ func TestOrder(t *testing.T) {
 			t.Errorf("order(%d, %+v) has %d different of %d and begins with %s, want %s and %d", tt.port, tt.opts, len(got), len(list), list[0].Name, tt.first, tt.all)
 		}
 	}
-	if list := order(1, ProbeOptions{Dialects: []string{"nonsense"}}); list != nil {
+	if list := order(asked, 1, ProbeOptions{Dialects: []string{"nonsense"}}); list != nil {
 		t.Errorf("order of nothing: %v", list)
 	}
 }

@@ -91,7 +91,11 @@ func (p *proxy) serve(conn net.Conn) {
 		return err == nil
 	}
 	head := read(2)
-	method := read(int(head[1]))[0]
+	methods := read(int(head[1]))
+	if len(methods) == 0 {
+		return // it went before it said anything
+	}
+	method := methods[0]
 	if p.user == "" && method != 0 || p.user != "" && method != 2 {
 		say(5, 0xff)
 		return

@@ -16,6 +16,7 @@ import (
 
 	minecanary "github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/prober/audit"
+	"github.com/minecanary/minecanary/prober/dialect"
 )
 
 // How long the verdict of a refusal holds, where no budget tells the time.
@@ -38,6 +39,7 @@ type Prober struct {
 	purse Purse
 	audit Auditor
 	now   func() time.Time
+	asked []dialect.Dialect // never changed
 }
 
 // New gives a Prober; it does no I/O. now is the clock of budgets and verdicts, nil for time.Now. Timeouts on the
@@ -56,7 +58,7 @@ func New(cfg Config, trail Auditor, now func() time.Time) (*Prober, error) {
 	if purse == nil {
 		purse = newMemoryPurse(now, MaxTracked)
 	}
-	return &Prober{cfg: cfg, guard: newGuard(cfg), purse: purse, audit: trail, now: now}, nil
+	return &Prober{cfg: cfg, guard: newGuard(cfg), purse: purse, audit: trail, now: now, asked: dialect.Asked()}, nil
 }
 
 // ProbeOptions are the particulars of a probe.
@@ -167,7 +169,7 @@ func (p *Prober) ask(ctx context.Context, cost minecanary.ProbeCost, opts ProbeO
 		opts.Name = ""
 	}
 	a := &probe{
-		Prober: p, ep: ep, cost: cost, opts: opts, cfg: p.cfg, order: order(ep.Port, opts), began: now, started: time.Now(),
+		Prober: p, ep: ep, cost: cost, opts: opts, cfg: p.cfg, order: order(p.asked, ep.Port, opts), began: now, started: time.Now(),
 	}
 	if opts.Timeout > 0 {
 		a.cfg.Timeout = min(opts.Timeout, MaxConnectionTime)

@@ -233,6 +233,9 @@ func certificateNames(leaf *x509.Certificate) []string {
 	return names
 }
 
+// segmentSize is how much is read at once: more than most answers have, as thousands of connections may wait for one.
+const segmentSize = 2 << 10
+
 // conversation is one connection under way.
 type conversation struct {
 	*speaker
@@ -240,7 +243,7 @@ type conversation struct {
 	bound  *boundConn
 	reader *dialect.Reader
 	said   transcript
-	buf    [4 << 10]byte
+	buf    [segmentSize]byte
 	heard  bool
 	alert  bool
 	got    int  // bytes, those of TLS left out

@@ -271,9 +271,11 @@ func TestAppendTogether(t *testing.T) {
 	if head, err := readHead(path); err != nil || head != f.last || head.number != 3+n {
 		t.Errorf("head %v, %v; want %v", head, err, f.last)
 	}
-	f.waiting = make([]*entry, maxAtOnce+1)
-	if got := len(f.next()); got != maxAtOnce {
-		t.Errorf("%d are written at once, want %d", got, maxAtOnce)
+	many := &File{waiting: make([]*entry, maxAtOnce+1), writing: true}
+	for _, want := range []int{maxAtOnce, 1, 0} {
+		if got := len(many.next()); got != want || many.writing != (want > 0) {
+			t.Errorf("%d are written at once, writing %t; want %d", got, many.writing, want)
+		}
 	}
 }
 

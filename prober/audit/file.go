@@ -22,6 +22,7 @@ type File struct {
 
 	mu      sync.Mutex
 	waiting []*entry // in the order they came
+	writing bool     // somebody runs drain
 
 	turn  chan struct{} // who has put something in has what follows
 	f     *os.File
@@ -78,26 +79,39 @@ func (a *File) Append(rec Record) error {
 	e := &entry{rec: rec, done: make(chan struct{})}
 	a.mu.Lock()
 	a.waiting = append(a.waiting, e)
+	first := !a.writing
+	a.writing = true
 	a.mu.Unlock()
+	if first {
+		go a.drain()
+	}
+	<-e.done
+	if e.err != nil {
+		return fmt.Errorf("append to audit file: %w", e.err)
+	}
+	return nil
+}
+
+// drain writes until nobody waits. It runs in a goroutine of its own, because encoding takes a deep stack, and each of
+// thousands who append would keep one.
+func (a *File) drain() {
 	for {
-		select {
-		case <-e.done:
-			if e.err != nil {
-				return fmt.Errorf("append to audit file: %w", e.err)
-			}
-			return nil
-		case a.turn <- struct{}{}:
-			a.write(a.next())
-			<-a.turn
+		a.turn <- struct{}{}
+		batch := a.next()
+		a.write(batch)
+		<-a.turn
+		if len(batch) == 0 {
+			return
 		}
 	}
 }
 
-// next takes those who have waited longest.
+// next takes those who have waited longest. Nobody writes any more once it gives none.
 func (a *File) next() []*entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := min(len(a.waiting), maxAtOnce)
+	a.writing = n > 0
 	batch := slices.Clone(a.waiting[:n])
 	a.waiting = slices.Delete(a.waiting, 0, n)
 	return batch
