@@ -77,6 +77,12 @@ type Hit struct {
 	UID        UID
 	Sensor     string
 
+	// ServerName is the name by which somebody reached the server (SNI, or an answer to a query) as far as sensors saw it;
+	// "" if they did not. Who sends a name can send any: it names the server, it proves nothing.
+	ServerName string
+	// Login is what the client logged in with in clear text, as far as a sensor saw it: a wallet, or an account at the pool.
+	Login string
+
 	// Found is when it was decided, wall clock.
 	Found time.Time
 }

@@ -14,6 +14,9 @@ const (
 	// KindFlow is a row of a flow exporter: one direction of a connection, Orig to Resp, in one stretch of time as the
 	// exporter cut it.
 	KindFlow
+	// KindLong is a running connection since its start, with counters that repeat those of earlier records of it and are
+	// repeated by its conn record: Zeek conn_long, alerts of the Suricata meter rule.
+	KindLong
 )
 
 // TCPFlags are the flag bits of RFC 9293 section 3.1, OR-ed over the packets of one direction.

@@ -41,9 +41,22 @@ type Slices struct {
 	CountedPackets, CountedBytes uint64
 	CountedStart                 int64
 
+	// Cumulative tells that all counters count from the start of the connection that UID names: another record of it
+	// repeats them, with more. Of all such records of one connection each counter's maximum counts, once. Without a UID
+	// it means nothing.
+	Cumulative bool
+	// Final tells that the connection has ended with this record. It matters only for cumulative ones: a store that has
+	// no room to remember a connection counts its final record whole and leaves the others out, so whoever marks the
+	// last record of a connection as cumulative has to mark it as final, too.
+	Final bool
+
 	UID    UID
 	Sensor string
 }
 
 // Counted is the number of counted slices.
 func (s *Slices) Counted() uint32 { return s.Ack + s.AckPush + s.Other }
+
+// Repeats tells whether other records of the same connection repeat the counters: they are cumulative, and the connection
+// has a name by which the others are known.
+func (s *Slices) Repeats() bool { return s.Cumulative && s.UID != UID{} }

@@ -59,6 +59,9 @@ func (a *Aggregate) Merge(b *Aggregate) {
 	a.ServerBytes += b.ServerBytes
 	a.ClientPayload += b.ClientPayload
 	a.ServerPayload += b.ServerPayload
+	// The rest of a cumulative record may have packets for a slice that was counted before.
+	a.CountedPackets += b.CountedPackets
+	a.CountedBytes += b.CountedBytes
 	if b.Counted() > 0 {
 		if a.Counted() == 0 {
 			a.CountedFirst, a.CountedLast = b.CountedFirst, b.CountedLast
@@ -66,8 +69,6 @@ func (a *Aggregate) Merge(b *Aggregate) {
 			a.CountedFirst = min(a.CountedFirst, b.CountedFirst)
 			a.CountedLast = max(a.CountedLast, b.CountedLast)
 		}
-		a.CountedPackets += b.CountedPackets
-		a.CountedBytes += b.CountedBytes
 		a.Ack += b.Ack
 		a.AckPush += b.AckPush
 		a.Other += b.Other

@@ -107,10 +107,12 @@ type OutcomeKind uint8
 const (
 	// Decoded: the record is filled in.
 	Decoded OutcomeKind = iota
-	// Skipped: recognised and of no use here (ssl.log, EVE alert, comment lines of TSV, empty lines).
+	// Skipped: recognised and of no use here (http.log, EVE stats, comment lines of TSV, empty lines).
 	Skipped
 	// Bad: not a record.
 	Bad
+	// Sighted: no record, but one or more sightings (mining.log, EVE dns), which the decoder holds until its next line.
+	Sighted
 )
 
 // Outcome is what became of a line; Reason is a constant word in snake case ("json", "time_range", "ssl"), a label of

@@ -23,6 +23,7 @@ import (
 	"github.com/minecanary/minecanary/consumer/eve"
 	"github.com/minecanary/minecanary/consumer/flows"
 	"github.com/minecanary/minecanary/consumer/recognise"
+	"github.com/minecanary/minecanary/consumer/sighting"
 	"github.com/minecanary/minecanary/consumer/slicer"
 	"github.com/minecanary/minecanary/consumer/zeek"
 )
@@ -63,6 +64,8 @@ type Config struct {
 	Form consumer.Form
 	// Topics holds what is known of topics beforehand, by name.
 	Topics map[string]envelope.Topic
+	// EVE is what is known of Suricata's rules.
+	EVE    eve.Config
 	Slicer *slicer.Slicer
 	Marked Marked
 	// Workers is the number of decoding goroutines; 0: one per processor.
@@ -105,6 +108,8 @@ type Result struct {
 	Token uint64
 	// Slices belong to the receiver until Release.
 	Slices []minecanary.Slices
+	// Sightings are what the sensors saw beside traffic. They belong to the receiver for good.
+	Sightings []minecanary.Sighting
 	// Newest is the latest record end, Unix microseconds; 0 for none.
 	Newest int64
 	// Data is that of the batch, and Origin tells for each of Slices where in it the line is that it was made of. Both
@@ -124,16 +129,18 @@ type Origin struct{ Begin, End int }
 
 // Counts are what was read so far.
 type Counts struct {
-	// Lines are lines of files, and records and bad parts in messages; Records those of use.
-	Lines, Records, Bytes uint64
+	// Lines are lines of files, and records and bad parts in messages; Records those of use. Sighted are those that gave
+	// sightings instead.
+	Lines, Records, Sighted, Bytes uint64
 	// Messages is the number of messages.
 	Messages uint64
-	// Packets and IP bytes of all records counted, both directions.
-	Packets, IPBytes uint64
-	// Slices is the number of counted slices.
-	Slices uint64
+	// Packets and IP bytes of all records counted, both directions; Slices is the number of counted slices. Those of
+	// running connections since their start are left out, as other records repeat them.
+	Packets, IPBytes, Slices uint64
 	// Skipped and Bad count lines by reason.
 	Skipped, Bad map[string]uint64
+	// Sightings counts sightings by kind (sighting.KindName); a line of dns.log may give several.
+	Sightings map[string]uint64
 	// ByForm counts the records decoded, interim's repeats included, by envelope and form (envelope.Name).
 	ByForm map[string]uint64
 	// Newest is the latest record end by the sensor's name ("" for records without), Unix microseconds, for the first
@@ -164,9 +171,12 @@ type Stage struct {
 	interim uids
 	// interimSeen tells, with SkipMarked, that interim records come at all.
 	interimSeen bool
-	deferred    []deferredRow
-	warned      bool
-	pool        sync.Pool
+	// missing is since when rows were left out for records that were not seen.
+	missing  time.Time
+	deferred []deferredRow
+	warned   bool
+	seen     seenFlows
+	pool     sync.Pool
 }
 
 // file is what is known of a partition's current file; owned by the reading goroutine.
@@ -191,6 +201,10 @@ func (h headers) after(form consumer.Form, data []byte) headers {
 	}
 	return h
 }
+
+// missingFor is how long interim records may come later than the rows that repeat them before it is told (wall clock): files
+// are read one after the other.
+const missingFor = time.Minute
 
 // MaxInterim bounds the connections with interim records that are remembered; beyond it the half seen first is forgotten.
 const MaxInterim = 1_000_000
@@ -239,6 +253,7 @@ func New(cfg Config) *Stage {
 	return &Stage{
 		cfg: cfg, files: map[string]*file{}, counts: Counts{
 			Skipped: map[string]uint64{}, Bad: map[string]uint64{}, ByForm: map[string]uint64{}, Newest: map[string]int64{},
+			Sightings: map[string]uint64{},
 		},
 	}
 }
@@ -249,7 +264,7 @@ func (s *Stage) Counts() Counts {
 	defer s.mu.Unlock()
 	c := s.counts
 	c.Skipped, c.Bad = maps.Clone(c.Skipped), maps.Clone(c.Bad)
-	c.ByForm, c.Newest = maps.Clone(c.ByForm), maps.Clone(c.Newest)
+	c.ByForm, c.Newest, c.Sightings = maps.Clone(c.ByForm), maps.Clone(c.Newest), maps.Clone(c.Sightings)
 	return c
 }
 
@@ -264,6 +279,9 @@ type job struct {
 
 	slices   []minecanary.Slices
 	origin   []Origin
+	sighted  []minecanary.Sighting
+	flows    []flowRow
+	longs    []longRow
 	newest   int64
 	sensors  map[string]int64
 	counts   Counts
@@ -407,8 +425,9 @@ type worker struct {
 	goflow2 *flows.Goflow2
 	rec     minecanary.Record
 
-	// job is the batch in work.
-	job *job
+	// job is the batch in work, sighted what it has given of sightings.
+	job     *job
+	sighted []minecanary.Sighting
 	// sensor is that of the last records, newest the latest end of theirs plus one; 0 for none.
 	sensor string
 	newest int64
@@ -420,7 +439,7 @@ type worker struct {
 
 func (s *Stage) newWorker() *worker {
 	w := &worker{
-		stage: s, json: zeek.NewJSON(), eve: eve.New(), goflow2: flows.NewGoflow2(),
+		stage: s, json: zeek.NewJSON(), eve: eve.New(s.cfg.EVE), goflow2: flows.NewGoflow2(),
 		peeler: envelope.New(envelope.Config{Topics: s.cfg.Topics}),
 	}
 	w.take = w.line
@@ -431,11 +450,28 @@ func (s *Stage) newWorker() *worker {
 type buffers struct {
 	slices []minecanary.Slices
 	origin []Origin
+	flows  []flowRow
 }
 
 // decoder turns one line into a record.
 type decoder interface {
 	Decode(line []byte, rec *minecanary.Record) consumer.Outcome
+}
+
+// sighter is a decoder whose lines may give sightings.
+type sighter interface {
+	decoder
+	Sightings() []minecanary.Sighting
+}
+
+// hinted decodes lines of a file whose name tells the log.
+type hinted struct {
+	*zeek.JSON
+	hint zeek.Hint
+}
+
+func (h hinted) Decode(line []byte, rec *minecanary.Record) consumer.Outcome {
+	return h.DecodeAs(line, h.hint, rec)
 }
 
 // nothing decodes files of which no line was recognised yet.
@@ -451,7 +487,7 @@ func (nothing) Decode(line []byte, _ *minecanary.Record) consumer.Outcome {
 // decode reads a batch.
 func (w *worker) decode(j *job) {
 	if buf, ok := w.stage.pool.Get().(*buffers); ok {
-		j.slices, j.origin = buf.slices[:0], buf.origin[:0]
+		j.slices, j.origin, j.flows = buf.slices[:0], buf.origin[:0], buf.flows[:0]
 	}
 	j.counts = Counts{Skipped: map[string]uint64{}, Bad: map[string]uint64{}, Bytes: uint64(len(j.batch.Data))}
 	w.job = j
@@ -461,8 +497,20 @@ func (w *worker) decode(j *job) {
 		w.lines(j)
 	}
 	w.tellSensor(j)
+	if len(w.sighted) > 0 {
+		j.sighted = slices.Clone(w.sighted)
+		clear(w.sighted)
+		w.sighted = w.sighted[:0]
+	}
+	if cap(w.sighted) > maxScratch {
+		w.sighted = nil
+	}
 	w.job = nil
 }
+
+// maxScratch is the number of sightings for which a worker keeps memory from batch to batch: a batch of a file that is all
+// dns.log has about 2,000.
+const maxScratch = 4096
 
 // lines reads a batch of a file.
 func (w *worker) lines(j *job) {
@@ -470,6 +518,10 @@ func (w *worker) lines(j *job) {
 	switch j.form {
 	case consumer.FormZeekJSON:
 		d = w.json
+		// Columns do not tell records of running connections from those of whole ones. Other logs are told by them.
+		if hint := (zeek.Hint{Log: envelope.FileLog(j.batch.Name)}); hint.Log == "conn_long" {
+			d = hinted{w.json, hint}
+		}
 	case consumer.FormZeekTSV:
 		d = zeek.NewTSV(j.zeek)
 	case consumer.FormEVE:
@@ -498,8 +550,10 @@ func (w *worker) lines(j *job) {
 		j.counts.Lines++
 		switch out := d.Decode(line, &w.rec); out.Kind {
 		case consumer.Decoded:
-			w.slice(j, Origin{begin, begin + len(line)})
+			w.slice(j, j.form, Origin{begin, begin + len(line)})
 			j.forms[envelope.Plain][j.form]++
+		case consumer.Sighted:
+			w.sight(d, "")
 		case consumer.Skipped:
 			j.counts.Skipped[out.Reason]++
 		case consumer.Bad:
@@ -519,8 +573,24 @@ func (j *job) addBad(b Bad) {
 	j.bad = append(j.bad, b)
 }
 
-// slice takes in the record just decoded.
-func (w *worker) slice(j *job, origin Origin) {
+// sight takes in what the decoder's last line gave; sensor is that of the envelope, "" for none.
+func (w *worker) sight(d decoder, sensor string) {
+	s, ok := d.(sighter)
+	if !ok {
+		return
+	}
+	w.job.counts.Sighted++
+	n := len(w.sighted)
+	w.sighted = append(w.sighted, s.Sightings()...)
+	for i := range w.sighted[n:] {
+		if s := &w.sighted[n+i]; s.Sensor == "" {
+			s.Sensor = sensor
+		}
+	}
+}
+
+// slice takes in the record just decoded of a line of the form.
+func (w *worker) slice(j *job, form consumer.Form, origin Origin) {
 	rec := &w.rec
 	j.newest = max(j.newest, rec.End)
 	if rec.Sensor != w.sensor {
@@ -528,7 +598,7 @@ func (w *worker) slice(j *job, origin Origin) {
 		w.sensor = rec.Sensor
 	}
 	w.newest = max(w.newest, rec.End+1)
-	marked := rec.InterimSeq > 0 && rec.Kind == minecanary.KindConn
+	marked := rec.InterimSeq > 0 && rec.Kind != minecanary.KindInterim
 	if marked && w.stage.cfg.Marked == SkipMarked {
 		j.counts.Skipped["interim"]++
 		j.deferred = append(j.deferred, deferredRow{uid: rec.UID})
@@ -542,20 +612,37 @@ func (w *worker) slice(j *job, origin Origin) {
 	j.slices = slices.Grow(j.slices, 1)[:n+1]
 	sl := &j.slices[n]
 	ok := w.stage.cfg.Slicer.Slice(rec, sl)
-	if marked && ok {
+	// What repeats interim records is left out, whichever comes first: of a finished input at its end.
+	long := rec.Kind == minecanary.KindLong
+	if ok && (marked || long && w.stage.cfg.Marked == DeferMarked) {
 		j.counts.Records--
 		j.deferred = append(j.deferred, deferredRow{rec.UID, *sl})
 		ok = false
-	} else {
+	} else if rec.Kind != minecanary.KindLong {
 		j.counts.Packets += rec.OrigPackets + rec.RespPackets
 		j.counts.IPBytes += rec.OrigBytes + rec.RespBytes
+	}
+	noFlags := ok && rec.Kind == minecanary.KindFlow && !rec.FlagsKnown
+	if form == consumer.FormEVE && rec.Kind != minecanary.KindLong && rec.UID != (minecanary.UID{}) {
+		row := flowRow{
+			id: rec.UID, netflow: rec.Kind == minecanary.KindFlow, slice: -1, noFlags: noFlags,
+			packets: rec.OrigPackets + rec.RespPackets, bytes: rec.OrigBytes + rec.RespBytes,
+		}
+		if ok {
+			row.slice = int32(n)
+		}
+		j.flows = append(j.flows, row)
 	}
 	if !ok {
 		j.slices = j.slices[:n]
 		return
 	}
-	j.counts.Slices += uint64(sl.Counted())
-	if rec.Kind == minecanary.KindFlow && !rec.FlagsKnown {
+	if long {
+		j.longs = append(j.longs, longRow{rec.UID, int32(n)})
+	} else {
+		j.counts.Slices += uint64(sl.Counted())
+	}
+	if noFlags {
 		j.counts.NoFlags++
 	}
 	if w.stage.cfg.KeepOrigin {
@@ -593,33 +680,36 @@ func (s *Stage) settle(ctx context.Context, j *job, out chan<- Result) error {
 			return fmt.Errorf("dead letter: %w", err)
 		}
 	}
+	for _, uid := range j.interim {
+		s.interim.add(uid)
+	}
+	s.drop(j, s.repeated(j))
 	r := Result{
 		Partition: j.batch.Partition, From: j.batch.From, Next: j.batch.Next, Token: j.batch.Token,
-		Slices: j.slices, Newest: j.newest, Ack: j.ack,
+		Slices: j.slices, Sightings: j.sighted, Newest: j.newest, Ack: j.ack,
 	}
 	if s.cfg.Marked == SkipMarked {
-		// Only whether interim records come at all is of interest.
 		s.interimSeen = s.interimSeen || len(j.interim) > 0
 		if !s.interimSeen && len(j.deferred) > 0 {
 			j.counts.InterimMissing += uint64(len(j.deferred))
-			if s.cfg.OnInterimMissing != nil && !s.warned {
+			if s.missing.IsZero() {
+				s.missing = time.Now()
+			}
+			if s.cfg.OnInterimMissing != nil && !s.warned && time.Since(s.missing) >= missingFor {
 				s.warned = true
 				s.cfg.OnInterimMissing(j.batch.Name)
 			}
 		}
 	} else {
-		for _, uid := range j.interim {
-			s.interim.add(uid)
-		}
 		s.deferred = append(s.deferred, j.deferred...)
 		if over := len(s.deferred) - MaxDeferred; over > 0 {
 			r.Slices = append(r.Slices, s.keepDeferred(s.deferred[:over], &j.counts)...)
 			s.deferred = append(s.deferred[:0], s.deferred[over:]...)
 		}
 	}
-	j.counts.ByForm, j.counts.Newest = j.byForm(), j.sensors
+	j.counts.ByForm, j.counts.Newest, j.counts.Sightings = j.byForm(), j.sensors, byKind(j.sighted)
 	s.add(&j.counts)
-	buf := &buffers{r.Slices, j.origin}
+	buf := &buffers{r.Slices, j.origin, j.flows}
 	if s.cfg.KeepOrigin {
 		r.Data = j.batch.Data
 		r.Origin = append(j.origin, make([]Origin, len(r.Slices)-len(j.origin))...)
@@ -658,6 +748,18 @@ func (j *job) byForm() map[string]uint64 {
 	return m
 }
 
+// byKind counts sightings.
+func byKind(list []minecanary.Sighting) map[string]uint64 {
+	if len(list) == 0 {
+		return nil
+	}
+	m := make(map[string]uint64)
+	for i := range list {
+		m[sighting.KindName(list[i].Kind)]++
+	}
+	return m
+}
+
 // keepDeferred gives the slices of the rows whose connection had no interim record, and counts all of them.
 func (s *Stage) keepDeferred(rows []deferredRow, c *Counts) (kept []minecanary.Slices) {
 	if c.Skipped == nil {
@@ -670,9 +772,11 @@ func (s *Stage) keepDeferred(rows []deferredRow, c *Counts) (kept []minecanary.S
 		}
 		sl := &rows[i].slices
 		c.Records++
-		c.Packets += sl.ClientPackets + sl.ServerPackets
-		c.IPBytes += sl.ClientBytes + sl.ServerBytes
-		c.Slices += uint64(sl.Counted())
+		if !sl.Cumulative || sl.Final { // a running connection's counters are those of its conn row as well
+			c.Packets += sl.ClientPackets + sl.ServerPackets
+			c.IPBytes += sl.ClientBytes + sl.ServerBytes
+			c.Slices += uint64(sl.Counted())
+		}
 		kept = append(kept, *sl)
 	}
 	return kept
@@ -701,6 +805,7 @@ func (s *Stage) add(c *Counts) {
 	s.counts.Lines += c.Lines
 	s.counts.Messages += c.Messages
 	s.counts.Records += c.Records
+	s.counts.Sighted += c.Sighted
 	s.counts.Bytes += c.Bytes
 	s.counts.Packets += c.Packets
 	s.counts.IPBytes += c.IPBytes
@@ -712,6 +817,9 @@ func (s *Stage) add(c *Counts) {
 	}
 	for k, n := range c.Bad {
 		s.counts.Bad[k] += n
+	}
+	for k, n := range c.Sightings {
+		s.counts.Sightings[k] += n
 	}
 	for k, n := range c.ByForm {
 		s.counts.ByForm[k] += n

@@ -56,10 +56,11 @@ func cut(name, text string, rng *rand.Rand) []consumer.Batch {
 }
 
 type outcome struct {
-	slices []minecanary.Slices
-	bad    []string
-	counts Counts
-	order  []int64
+	slices    []minecanary.Slices
+	sightings []minecanary.Sighting
+	bad       []string
+	counts    Counts
+	order     []int64
 }
 
 func run(t *testing.T, cfg Config, batches []consumer.Batch) outcome {
@@ -76,6 +77,7 @@ func run(t *testing.T, cfg Config, batches []consumer.Batch) outcome {
 	go func() { done <- s.Run(t.Context(), &source{batches}, out) }()
 	for r := range out {
 		o.slices = append(o.slices, slices.Clone(r.Slices)...)
+		o.sightings = append(o.sightings, r.Sightings...)
 		o.order = append(o.order, r.Next.Offset)
 		if r.Release != nil {
 			r.Release()
@@ -238,18 +240,20 @@ func TestMarkedRows(t *testing.T) {
 	}
 }
 
-// FuzzStage throws anything at the whole stage: every line is a record, skipped or bad, whatever the batches are.
+// FuzzStage throws anything at the whole stage: every line is a record, gives sightings, is skipped or bad, whatever the batches are.
 func FuzzStage(f *testing.F) {
 	f.Add([]byte(conn(1)+"x\n"+conn(2)), uint64(1))
 	f.Add([]byte("#fields\tts\n1\n"), uint64(2))
 	f.Add([]byte(`{"event_type":"flow"}`), uint64(3))
+	f.Add([]byte(miningLine+"\n"+dnsLine+"\n"+sslNamed), uint64(4))
+	f.Add([]byte(netflowOf(1)+flowOf(1)+flowOf(2)+netflowOf(2)), uint64(5))
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
 		o := run(t, Config{Workers: 2, Marked: DeferMarked}, cut("a", string(data), rand.New(rand.NewPCG(seed, 1))))
 		lines := bytes.Count(data, []byte("\n"))
 		if len(data) > 0 && data[len(data)-1] != '\n' {
 			lines++
 		}
-		if got := o.counts.Records + Total(o.counts.Skipped) + Total(o.counts.Bad); got != uint64(lines) || o.counts.Lines != uint64(lines) {
+		if got := o.counts.Records + o.counts.Sighted + Total(o.counts.Skipped) + Total(o.counts.Bad); got != uint64(lines) || o.counts.Lines != uint64(lines) {
 			t.Errorf("%d lines, %d accounted for: %+v", lines, got, o.counts)
 		}
 	})

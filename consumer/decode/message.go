@@ -67,9 +67,10 @@ func (w *worker) line(l *envelope.Line) bool {
 	j := w.job
 	raw := Origin{w.msg.begin + l.Begin, w.msg.begin + l.End}
 	out := consumer.Outcome{Kind: consumer.Bad, Reason: l.Bad}
+	var d decoder
 	if l.Bad == "" {
 		ok := false
-		if out, ok = w.record(l); !ok {
+		if d, out, ok = w.record(l); !ok {
 			return false
 		}
 	}
@@ -85,7 +86,15 @@ func (w *worker) line(l *envelope.Line) bool {
 		}
 		j.counts.Lines++
 		j.forms[l.Kind][l.Form]++
-		w.slice(j, raw)
+		w.slice(j, l.Form, raw)
+	case consumer.Sighted:
+		// All sightings of a line are of one time.
+		if s := d.(sighter).Sightings(); s[0].Time > w.msg.latest {
+			w.badMessage(j, ReasonFuture, j.batch.Data[raw.Begin:raw.End])
+			break
+		}
+		j.counts.Lines++
+		w.sight(d, l.Sensor)
 	case consumer.Skipped:
 		j.counts.Lines++
 		j.counts.Skipped[out.Reason]++
@@ -95,36 +104,39 @@ func (w *worker) line(l *envelope.Line) bool {
 	return true
 }
 
-// record decodes a line.
-func (w *worker) record(l *envelope.Line) (out consumer.Outcome, ok bool) {
+// record decodes a line, and gives the decoder that did.
+func (w *worker) record(l *envelope.Line) (d decoder, out consumer.Outcome, ok bool) {
 	if l.Form == consumer.FormEVE {
 		if l.Guess {
-			return w.eve.Try(l.Data, &w.rec)
+			out, ok = w.eve.Try(l.Data, &w.rec)
+			return w.eve, out, ok
 		}
-		return w.eve.Decode(l.Data, &w.rec), true
+		return w.eve, w.eve.Decode(l.Data, &w.rec), true
 	}
 	if l.Form == consumer.FormGoflow2 {
 		if l.Guess {
-			return w.goflow2.Try(l.Data, &w.rec)
+			out, ok = w.goflow2.Try(l.Data, &w.rec)
+			return w.goflow2, out, ok
 		}
-		return w.goflow2.Decode(l.Data, &w.rec), true
+		return w.goflow2, w.goflow2.Decode(l.Data, &w.rec), true
 	}
 	if l.Log != "" {
 		if reason, skips := zeek.Skips(l.Log); skips {
 			// Of a guess it is not known yet that it is one object.
 			whole := !l.Guess || jsonscan.Skip(l.Data, 0, 0) == len(l.Data)
-			return consumer.Outcome{Kind: consumer.Skipped, Reason: reason}, whole
+			return nil, consumer.Outcome{Kind: consumer.Skipped, Reason: reason}, whole
 		}
 	}
 	if l.Form == consumer.FormZeekTSV {
 		if w.msg.tsv == nil {
 			w.msg.tsv = zeek.NewTSV(nil)
 		}
-		return w.msg.tsv.Decode(l.Data, &w.rec), true
+		return w.msg.tsv, w.msg.tsv.Decode(l.Data, &w.rec), true
 	}
 	hint := zeek.Hint{Log: l.Log, Forced: l.Forced}
 	if l.Guess {
-		return w.json.Try(l.Data, hint, &w.rec)
+		out, ok = w.json.Try(l.Data, hint, &w.rec)
+		return w.json, out, ok
 	}
-	return w.json.DecodeAs(l.Data, hint, &w.rec), true
+	return w.json, w.json.DecodeAs(l.Data, hint, &w.rec), true
 }

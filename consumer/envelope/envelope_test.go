@@ -244,7 +244,7 @@ type decoders struct {
 }
 
 func newDecoders() *decoders {
-	return &decoders{json: zeek.NewJSON(), eve: eve.New(), goflow2: flows.NewGoflow2()}
+	return &decoders{json: zeek.NewJSON(), eve: eve.New(eve.Config{}), goflow2: flows.NewGoflow2()}
 }
 
 func (d *decoders) take(l *envelope.Line) bool {

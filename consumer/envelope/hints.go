@@ -108,6 +108,9 @@ func (m *members) log() string {
 	return found
 }
 
+// FileLog gives the name of the Zeek log that a file holds by its own name, "" if that is not a known one.
+func FileLog(path string) string { return fileLog([]byte(path)) }
+
 // fileLog gives the log that a file is of by its name, such as /opt/zeek/logs/current/conn.log or
 // conn.00:00:00-01:00:00.log; "" if it is not one of the known names.
 func fileLog(path []byte) string {

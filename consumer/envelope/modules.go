@@ -9,15 +9,24 @@ import (
 	"github.com/minecanary/minecanary/consumer/zeek"
 )
 
-// zeekModule makes a line of conn.log of what the zeek module of Filebeat made of one (7). Field names are those of
-// x-pack/filebeat/module/zeek/connection/config/connection.yml.
+// zeekModule makes a line of conn.log of what the zeek module of Filebeat made of one (7), and a line of ssl.log or
+// dns.log. Field names are those of x-pack/filebeat/module/zeek/connection/config/connection.yml, and of ssl.yml and
+// dns.yml beside it.
 //
 // Lost are orig_bytes and resp_bytes, which the module drops: source.bytes is orig_ip_bytes. The decoder estimates the
 // payload from that. Lost too is what no record of Minecanary has: tunnel_parents and the like.
 func (p *Peeler) zeekModule(object []byte, m *members, c around) string {
 	z := m.get(fieldZeek)
-	var root [2][]byte // session_id, connection
-	pick(z, []string{"session_id", "connection"}, root[:])
+	var root [4][]byte
+	pick(z, []string{"session_id", "connection", "ssl", "dns"}, root[:])
+	for i, log := range [...]string{"ssl", "dns"} {
+		if columns := root[2+i]; root[1] == nil && columns != nil {
+			if c.log == "" {
+				c.log = log
+			}
+			return p.zeekSide(columns, root[0], m, c)
+		}
+	}
 	if root[1] == nil {
 		// Another log, under its own name.
 		if c.log == "" {
@@ -69,25 +78,51 @@ func (p *Peeler) zeekModule(object []byte, m *members, c around) string {
 	return ""
 }
 
+// zeekSide makes a line of ssl.log or dns.log of its columns, of which the module has moved the time and the connection's
+// ends.
+func (p *Peeler) zeekSide(columns, uid []byte, m *members, c around) string {
+	names := [...]string{"ts", "server_name", "version", "resumed", "established", "query", "qtype", "qtype_name", "answers", "rejected"}
+	var values [len(names)][]byte
+	pick(columns, names[:], values[:])
+	values[0] = first(number(values[0]), number(get(m.get(fieldEvent), "created")))
+	source, dest := sideOf(m, fieldSource), sideOf(m, fieldDestination)
+	o := writer{p.plain[:0]}
+	o.member("uid", uid)
+	o.member("id.orig_h", source.address)
+	o.member("id.orig_p", first(source.port, zero))
+	o.member("id.resp_h", dest.address)
+	o.member("id.resp_p", first(dest.port, zero))
+	for i, value := range values {
+		o.member(names[i], value)
+	}
+	p.plain = o.end()
+	p.emit(p.plain, consumer.FormZeekJSON, c)
+	return ""
+}
+
 // suricataModule makes an EVE event of what the suricata module of Filebeat, or the integration of that name, made of
 // one (14): what is not under suricata.eve any more was moved to source, destination, network and event
-// (x-pack/filebeat/module/suricata/eve/config/eve.yml). Nothing is lost of flow events but in_iface and the like, which
+// (x-pack/filebeat/module/suricata/eve/config/eve.yml). Nothing is lost of events that are of use but in_iface and the like, which
 // no record of Minecanary has, and vlan if it was moved to network.vlan without its second tag.
 func (p *Peeler) suricataModule(m *members, c around) string {
 	object := get(m.get(fieldSuricata), "eve")
 	if object[0] != '{' {
 		return ReasonUnknown
 	}
-	var eve [13][]byte
+	var eve [19][]byte
 	pick(object, []string{
 		"timestamp", "flow_id", "event_type", "vlan", "src_ip", "src_port", "dest_ip", "dest_port", "proto", "app_proto",
-		"host", "flow", "tcp",
+		"host", "flow", "tcp", "direction", "tls", "dns", "alert", "netflow",
+		"metadata",
 	}, eve[:])
 	if eve[2] == nil {
 		return ReasonUnknown
 	}
-	var flow [6][]byte
-	pick(eve[11], []string{"pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient", "start", "end"}, flow[:])
+	var flow [10][]byte
+	pick(eve[11], []string{
+		"pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient", "start", "end",
+		"src_ip", "src_port", "dest_ip", "dest_port",
+	}, flow[:])
 	var event [3][]byte
 	pick(m.get(fieldEvent), []string{"start", "end", "duration"}, event[:])
 	network, source, dest := networkOf(m), sideOf(m, fieldSource), sideOf(m, fieldDestination)
@@ -116,9 +151,19 @@ func (p *Peeler) suricataModule(m *members, c around) string {
 		} else {
 			o.timeAfter("end", start, event[2])
 		}
+		o.member("src_ip", flow[6])
+		o.member("src_port", flow[7])
+		o.member("dest_ip", flow[8])
+		o.member("dest_port", flow[9])
 		o.close()
 	}
 	o.member("tcp", eve[12])
+	o.member("direction", eve[13])
+	o.member("tls", eve[14])
+	o.member("dns", eve[15])
+	o.member("alert", eve[16])
+	o.member("netflow", eve[17])
+	o.member("metadata", eve[18])
 	p.plain = o.end()
 	p.emit(p.plain, consumer.FormEVE, c)
 	return ""

@@ -211,6 +211,9 @@ func (m *members) read(data []byte, i int) (end int) {
 	m.has, m.tags, m.label, m.of = 0, 0, nil, fieldOther
 	end = eachText(data, i, m, func(key, value []byte) {
 		f := fieldOf(key)
+		if f == fieldAgent && value[0] == '"' {
+			f = fieldOther // the miner's, in mining.log
+		}
 		switch {
 		case f != fieldOther:
 			if m.values[f] = value; value[0] == 'n' {

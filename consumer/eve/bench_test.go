@@ -44,7 +44,7 @@ func BenchmarkFlow(b *testing.B) {
 	}
 	b.SetBytes(size / int64(len(lines)))
 	b.ReportAllocs()
-	d := eve.New()
+	d := eve.New(eve.Config{})
 	var rec minecanary.Record
 	n := 0
 	for b.Loop() {
@@ -60,7 +60,7 @@ func BenchmarkFlow(b *testing.B) {
 // TestNoAllocations checks that flow events as Suricata writes them do not allocate.
 func TestNoAllocations(t *testing.T) {
 	lines := traffic(64)
-	d := eve.New()
+	d := eve.New(eve.Config{})
 	var rec minecanary.Record
 	n := 0
 	if got := testing.AllocsPerRun(1000, func() {

@@ -1,4 +1,5 @@
-// Package eve turns flow events of Suricata's EVE JSON log into records. Other events are recognised and skipped.
+// Package eve turns events of Suricata's EVE JSON log into records (flow, netflow, alerts of Minecanary's meter rules) and
+// sightings (tls, dns, alerts of rules for coin mining). Other events are recognised and skipped.
 //
 // Field names and meanings are those of Suricata 7 and 8 (etc/schema.json, src/output-json-flow.c). A decoder belongs to
 // one goroutine. It keeps no reference to a line.
@@ -12,21 +13,25 @@ import (
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/jsonscan"
+	"github.com/minecanary/minecanary/consumer/sighting"
 )
 
 // The reasons of outcomes.
 const (
 	// ReasonEmpty: skipped, a line without content.
 	ReasonEmpty = "empty"
-	// ReasonAlert: skipped, an alert.
+	// ReasonAlert: skipped, an alert that says nothing of mining.
 	ReasonAlert = "alert"
-	// ReasonDNS: skipped, a dns event.
+	// ReasonDNS: skipped, a dns event that is no answer.
 	ReasonDNS = "dns"
-	// ReasonTLS: skipped, a tls event.
-	ReasonTLS = "tls"
+	// ReasonNoName: skipped, a tls event without a server name, or a dns event without the name of a host.
+	ReasonNoName = "no_name"
+	// ReasonNoAddress: skipped, an answer of dns without an address, or to a query for something else.
+	ReasonNoAddress = "no_address"
 	// ReasonHTTP: skipped, an http event.
 	ReasonHTTP = "http"
-	// ReasonNetflow: skipped, a netflow event; it repeats one direction of what the flow event says.
+	// ReasonNetflow: skipped, a netflow event that repeats one direction of what a flow event said; whoever sees all of
+	// the events has to find that out.
 	ReasonNetflow = "netflow"
 	// ReasonStats: skipped, Suricata's own statistics.
 	ReasonStats = "stats"
@@ -39,11 +44,11 @@ const (
 	ReasonDepth = "depth"
 	// ReasonUnknown: bad, a JSON object without event_type.
 	ReasonUnknown = "unknown"
-	// ReasonField: bad, a field of a flow event is missing or of a wrong type.
+	// ReasonField: bad, a field of an event that is of use is missing or of a wrong type.
 	ReasonField = "field"
-	// ReasonAddress: bad, an address of a flow event cannot be read.
+	// ReasonAddress: bad, an address of an event that is of use cannot be read.
 	ReasonAddress = "address"
-	// ReasonRange: bad, a number of a flow event is out of range.
+	// ReasonRange: bad, a number of an event that is of use is out of range.
 	ReasonRange = "range"
 )
 
@@ -58,16 +63,37 @@ func bad(reason string) consumer.Outcome {
 	return consumer.Outcome{Kind: consumer.Bad, Reason: reason}
 }
 
+// Config is what is known of the sensor's rules.
+type Config struct {
+	// MeterSIDs are the numbers of the rules whose alerts are taken for records of running connections; nil: MeterSID
+	// and MeterReversedSID.
+	MeterSIDs []uint32
+}
+
 // Decoder decodes lines of EVE JSON. Of equal keys the last counts; null is the same as absent.
 //
 // Lines as Suricata writes them are read in one pass without allocations, all others with encoding/json.
 type Decoder struct {
-	scan  *jsonscan.Scanner
-	names jsonscan.Interner
+	scan   *jsonscan.Scanner
+	entry  *jsonscan.Scanner
+	names  jsonscan.Interner
+	sight  sighting.Maker
+	meters []uint32
+	// text holds a text free of escapes.
+	text []byte
 }
 
 // New gives a decoder.
-func New() *Decoder { return &Decoder{scan: jsonscan.NewScanner(schema)} }
+func New(cfg Config) *Decoder {
+	d := &Decoder{scan: jsonscan.NewScanner(schema), entry: jsonscan.NewScanner(entries), meters: cfg.MeterSIDs}
+	if d.meters == nil {
+		d.meters = []uint32{MeterSID, MeterReversedSID}
+	}
+	return d
+}
+
+// Sightings gives what the last line gave if its outcome was Sighted. The slice is used again for the next line.
+func (d *Decoder) Sightings() []minecanary.Sighting { return d.sight.List() }
 
 // Decode reads one line, without its newline. If the outcome is Decoded the record is overwritten in full, else its
 // content is undefined. A byte order mark at the start and a carriage return at the end are tolerated.
@@ -104,55 +130,203 @@ func (d *Decoder) slow(line []byte, rec *minecanary.Record) consumer.Outcome {
 	return d.finish(rec)
 }
 
-const (
-	flowNeeds = 1<<fieldSrcIP | 1<<fieldDestIP | 1<<fieldProto | 1<<fieldFlow | 1<<fieldStart | 1<<fieldEnd |
-		1<<fieldPacketsToServer | 1<<fieldPacketsToClient | 1<<fieldBytesToServer | 1<<fieldBytesToClient
-	ports = 1<<fieldSrcPort | 1<<fieldDestPort
-	// What may be of a wrong type: a host that is no text is what a shipper made of it, a tcp that is no object has no
-	// flags.
-	spare = 1<<fieldHost | 1<<fieldTCP
+// set is a set of fields.
+type set uint64
+
+func setOf(list ...field) (s set) {
+	for _, f := range list {
+		s |= 1 << f
+	}
+	return s
+}
+
+var (
+	ports = setOf(fieldSrcPort, fieldDestPort)
+	ends  = setOf(fieldSrcIP, fieldDestIP, fieldProto)
+	// What all events that are of use may have. A host that is no text is what a shipper made of it.
+	shared     = ends | ports | setOf(fieldEventType, fieldFlowID)
+	recordUses = shared | setOf(fieldAppProto, fieldVLAN)
+
+	counters  = setOf(fieldPacketsToServer, fieldPacketsToClient, fieldBytesToServer, fieldBytesToClient)
+	flowNeeds = ends | counters | setOf(fieldFlow, fieldStart, fieldEnd)
+	// A tcp that is no object has no flags.
+	flowUses = recordUses | flowNeeds | setOf(fieldFlagsToServer, fieldFlagsToClient)
+
+	netflowCounters = setOf(fieldPackets, fieldBytes)
+	netflowNeeds    = ends | netflowCounters | setOf(fieldNetflow, fieldNetflowStart, fieldNetflowEnd)
+	netflowUses     = recordUses | netflowNeeds | setOf(fieldFlags)
+
+	flowEnds   = setOf(fieldFlowSrcIP, fieldFlowDestIP, fieldFlowSrcPort, fieldFlowDestPort)
+	meterNeeds = ends | counters | setOf(fieldFlow, fieldStart, fieldTimestamp)
+	meterUses  = recordUses | meterNeeds | flowEnds
 )
 
-// finish judges the values of a line, whichever way they were read, and makes a record of them.
+// finish judges the values of a line, whichever way they were read, and makes of them what they are.
 func (d *Decoder) finish(rec *minecanary.Record) consumer.Outcome {
 	v := &d.scan.Values
-	eventType, ok := d.text(fieldEventType)
+	eventType, ok := d.get(fieldEventType)
 	switch {
 	case v.Has>>fieldEventType&1 == 0:
 		return bad(ReasonUnknown)
 	case !ok:
 		return bad(ReasonField)
-	case string(eventType) != "flow":
-		return skipped(reasonOf(eventType))
-	case v.Has&flowNeeds != flowNeeds || v.Wrong&^spare != 0:
-		return bad(ReasonField)
 	}
-	proto, _ := d.text(fieldProto)
-	transport := transportOf(proto)
-	hasPorts := transport == minecanary.TCP || transport == minecanary.UDP // others carry icmp_type, icmp_code or nothing
-	id, idOK := d.flowID()
+	switch string(eventType) {
+	case "flow":
+		return d.flow(rec)
+	case "alert":
+		return d.alert(rec)
+	case "tls":
+		return d.tls()
+	case "dns":
+		return d.dns()
+	case "netflow":
+		return d.netflow(rec)
+	case "http":
+		return skipped(ReasonHTTP)
+	case "stats":
+		return skipped(ReasonStats)
+	}
+	return skipped(ReasonOtherEvent)
+}
+
+// flow makes the record of a flow event.
+func (d *Decoder) flow(rec *minecanary.Record) consumer.Outcome {
+	v := &d.scan.Values
 	orig, flagsOK1 := d.flags(fieldFlagsToServer)
 	resp, flagsOK2 := d.flags(fieldFlagsToClient)
-	if len(proto) == 0 || hasPorts && v.Has&ports != ports || !idOK || !flagsOK1 || !flagsOK2 {
+	if out, ok := d.check(rec, flowNeeds, flowUses); !ok {
+		return out
+	}
+	if !flagsOK1 || !flagsOK2 {
 		return bad(ReasonField)
+	}
+	c := v.Numbers[fieldPacketsToServer:][:4]
+	rec.Kind = minecanary.KindConn
+	// Suricata has flags only for connections it has a TCP session of; else it writes 00 for both (stream.midstream).
+	rec.FlagsKnown = rec.Transport == minecanary.TCP && orig|resp != 0
+	rec.OrigFlags, rec.RespFlags, rec.Handshake = 0, 0, false
+	if rec.FlagsKnown {
+		rec.OrigFlags, rec.RespFlags = orig, resp
+		rec.Handshake = (orig | resp).Has(minecanary.SYN)
+	}
+	return d.common(rec, v.Numbers[fieldStart], v.Numbers[fieldEnd], c[0], c[1], c[2], c[3])
+}
+
+// netflow makes the record of a netflow event: one direction of a connection since its start, from source to
+// destination.
+func (d *Decoder) netflow(rec *minecanary.Record) consumer.Outcome {
+	v := &d.scan.Values
+	flags, flagsOK := d.flags(fieldFlags)
+	if out, ok := d.check(rec, netflowNeeds, netflowUses); !ok {
+		return out
+	}
+	if !flagsOK {
+		return bad(ReasonField)
+	}
+	rec.Kind = minecanary.KindFlow
+	rec.FlagsKnown = rec.Transport == minecanary.TCP && flags != 0
+	rec.OrigFlags, rec.RespFlags, rec.Handshake = 0, 0, false
+	if rec.FlagsKnown {
+		rec.OrigFlags = flags
+	}
+	return d.common(rec, v.Numbers[fieldNetflowStart], v.Numbers[fieldNetflowEnd],
+		v.Numbers[fieldPackets], 0, v.Numbers[fieldBytes], 0)
+}
+
+// meter makes the record of a running connection since its start of an alert of a meter rule.
+func (d *Decoder) meter(rec *minecanary.Record) consumer.Outcome {
+	v := &d.scan.Values
+	if out, ok := d.check(rec, meterNeeds, meterUses); !ok {
+		return out
+	}
+	stamp, _ := d.get(fieldTimestamp)
+	end, ok := timeOf(stamp)
+	if !ok {
+		return bad(ReasonField)
+	}
+	if out := d.direct(rec); out.Kind != consumer.Decoded {
+		return out
+	}
+	c := v.Numbers[fieldPacketsToServer:][:4]
+	rec.Kind = minecanary.KindLong
+	// The rule asks for flows that are established; flags are not among what alerts tell. Unless another rule left its mark,
+	// whether the start was seen is not known (stream.midstream), so that nothing says for sure who is the client.
+	rec.FlagsKnown = rec.Transport == minecanary.TCP
+	rec.Handshake = rec.FlagsKnown && d.handshake()
+	rec.OrigFlags, rec.RespFlags = 0, 0
+	if rec.FlagsKnown {
+		rec.OrigFlags = minecanary.SYN | minecanary.ACK | minecanary.PSH
+		rec.RespFlags = rec.OrigFlags
+	}
+	return d.common(rec, v.Numbers[fieldStart], uint64(end), c[0], c[1], c[2], c[3])
+}
+
+// direct turns the record of an alert to the direction of its flow: an alert has that of the packet that raised it.
+func (d *Decoder) direct(rec *minecanary.Record) consumer.Outcome {
+	v := &d.scan.Values
+	if set(v.Has)&flowEnds == flowEnds {
+		var ok1, ok2 bool
+		rec.Orig, ok1 = jsonscan.Addr(v.Text(fieldFlowSrcIP))
+		rec.Resp, ok2 = jsonscan.Addr(v.Text(fieldFlowDestIP))
+		src, dest := v.Numbers[fieldFlowSrcPort], v.Numbers[fieldFlowDestPort]
+		switch {
+		case !ok1 || !ok2:
+			return bad(ReasonAddress)
+		case src > math.MaxUint16 || dest > math.MaxUint16:
+			return bad(ReasonRange)
+		}
+		rec.OrigPort, rec.RespPort = uint16(src), uint16(dest)
+	} else if d.toClient() {
+		rec.Orig, rec.Resp, rec.OrigPort, rec.RespPort = rec.Resp, rec.Orig, rec.RespPort, rec.OrigPort
+	}
+	return consumer.Outcome{Kind: consumer.Decoded}
+}
+
+// toClient tells whether the packet of an alert went from the flow's server to its client.
+func (d *Decoder) toClient() bool {
+	if direction, ok := d.get(fieldDirection); ok {
+		return string(direction) == "to_client"
+	}
+	return d.count(fieldSID) == MeterReversedSID
+}
+
+// check judges what all records have in common but times and counters, and fills in addresses, ports and transport.
+func (d *Decoder) check(rec *minecanary.Record, needs, uses set) (consumer.Outcome, bool) {
+	v := &d.scan.Values
+	if set(v.Has)&needs != needs || set(v.Wrong)&uses != 0 {
+		return bad(ReasonField), false
+	}
+	proto := v.Text(fieldProto)
+	rec.Transport = transportOf(proto)
+	hasPorts := rec.Transport == minecanary.TCP || rec.Transport == minecanary.UDP // others carry icmp_type, icmp_code or nothing
+	id, idOK := d.flowID()
+	if len(proto) == 0 || hasPorts && set(v.Has)&ports != ports || !idOK {
+		return bad(ReasonField), false
 	}
 	var ok1, ok2 bool
 	rec.Orig, ok1 = jsonscan.Addr(v.Text(fieldSrcIP))
 	rec.Resp, ok2 = jsonscan.Addr(v.Text(fieldDestIP))
 	if !ok1 || !ok2 {
-		return bad(ReasonAddress)
+		return bad(ReasonAddress), false
 	}
 	srcPort, destPort := d.count(fieldSrcPort), d.count(fieldDestPort)
-	start, end := v.Numbers[fieldStart], v.Numbers[fieldEnd]
-	c := v.Numbers[fieldPacketsToServer:][:4]
-	if v.Below|v.Above != 0 || srcPort > math.MaxUint16 || destPort > math.MaxUint16 ||
-		start > end || end >= jsonscan.MaxMicros || max(c[0], c[1], c[2], c[3]) > MaxCounter {
+	if set(v.Below|v.Above)&uses != 0 || srcPort > math.MaxUint16 || destPort > math.MaxUint16 {
+		return bad(ReasonRange), false
+	}
+	rec.OrigPort, rec.RespPort = uint16(srcPort), uint16(destPort)
+	rec.UID = minecanary.UID{}
+	copy(rec.UID[:], id)
+	return consumer.Outcome{}, true
+}
+
+// common fills in what is left of a record. Orig and resp are what source and destination sent, in packets and in bytes
+// of frames.
+func (d *Decoder) common(rec *minecanary.Record, start, end, origPackets, respPackets, origFrames, respFrames uint64) consumer.Outcome {
+	v := &d.scan.Values
+	if start > end || end >= jsonscan.MaxMicros || max(origPackets, respPackets, origFrames, respFrames) > MaxCounter {
 		return bad(ReasonRange)
 	}
-
-	rec.Kind = minecanary.KindConn
-	rec.Transport = transport
-	rec.OrigPort, rec.RespPort = uint16(srcPort), uint16(destPort)
 	rec.OrigLocal, rec.RespLocal = minecanary.LocalityUnknown, minecanary.LocalityUnknown
 	rec.Start, rec.End = int64(start), int64(end)
 
@@ -163,31 +337,35 @@ func (d *Decoder) finish(rec *minecanary.Record) consumer.Outcome {
 	if rec.Orig.Is6() {
 		header = ipHeader6
 	}
-	rec.OrigPackets, rec.RespPackets = c[0], c[1]
-	rec.OrigBytes, rec.OrigPayload = sizes(c[0], c[2], link, header)
-	rec.RespBytes, rec.RespPayload = sizes(c[1], c[3], link, header)
+	rec.OrigPackets, rec.RespPackets = origPackets, respPackets
+	rec.OrigBytes, rec.OrigPayload = sizes(origPackets, origFrames, link, header)
+	rec.RespBytes, rec.RespPayload = sizes(respPackets, respFrames, link, header)
 
-	// Suricata has flags only for connections it has a TCP session of; else it writes 00 for both (stream.midstream).
-	rec.FlagsKnown = transport == minecanary.TCP && orig|resp != 0
-	rec.OrigFlags, rec.RespFlags, rec.Handshake = 0, 0, false
-	if rec.FlagsKnown {
-		rec.OrigFlags, rec.RespFlags = orig, resp
-		rec.Handshake = (orig | resp).Has(minecanary.SYN)
-	}
-	appProto, _ := d.text(fieldAppProto)
+	appProto, _ := d.get(fieldAppProto)
 	rec.Services = servicesOf(appProto)
 	rec.Final, rec.InterimSeq = false, 0
-	rec.UID = minecanary.UID{}
-	copy(rec.UID[:], id)
-	rec.Sensor = ""
-	if host, ok := d.text(fieldHost); ok {
-		rec.Sensor = d.names.Intern(host)
-	}
+	rec.Sensor = d.sensor()
 	return consumer.Outcome{Kind: consumer.Decoded}
 }
 
-// text gives the text of a field, if it is there.
-func (d *Decoder) text(f field) ([]byte, bool) {
+// sensor gives the sensor's name, "" if the event has none.
+func (d *Decoder) sensor() string {
+	if host, ok := d.get(fieldHost); ok {
+		return d.names.Intern(host)
+	}
+	return ""
+}
+
+// timeOf reads a time stamp, which is in range if ok.
+func timeOf(text []byte) (micros int64, ok bool) {
+	if micros, ok = jsonscan.Date(text); !ok {
+		micros, ok = jsonscan.AnyDate(string(text))
+	}
+	return micros, ok && micros >= 0 && micros < jsonscan.MaxMicros
+}
+
+// get gives the text of a field, if it is there.
+func (d *Decoder) get(f field) ([]byte, bool) {
 	v := &d.scan.Values
 	if (v.Has&^v.Wrong)>>f&1 == 0 {
 		return nil, false
@@ -207,7 +385,7 @@ func (d *Decoder) count(f field) uint64 {
 // flowID gives flow_id, a number of 64 bits (which some shippers make a string of), in decimal; nothing if it is not
 // there. It fails on anything but digits.
 func (d *Decoder) flowID() ([]byte, bool) {
-	id, ok := d.text(fieldFlowID)
+	id, ok := d.get(fieldFlowID)
 	if !ok {
 		return nil, true
 	}
@@ -224,31 +402,12 @@ func (d *Decoder) flowID() ([]byte, bool) {
 
 // flags gives the flags of a direction, two hexadecimal digits; none if they are not there.
 func (d *Decoder) flags(f field) (minecanary.TCPFlags, bool) {
-	digits, ok := d.text(f)
+	digits, ok := d.get(f)
 	if !ok {
 		return 0, true
 	}
 	v, ok := jsonscan.HexByte(digits)
 	return minecanary.TCPFlags(v), ok
-}
-
-// reasonOf gives the reason an event that is no flow is skipped for.
-func reasonOf(eventType []byte) string {
-	switch string(eventType) {
-	case ReasonAlert:
-		return ReasonAlert
-	case ReasonDNS:
-		return ReasonDNS
-	case ReasonTLS:
-		return ReasonTLS
-	case ReasonHTTP:
-		return ReasonHTTP
-	case ReasonNetflow:
-		return ReasonNetflow
-	case ReasonStats:
-		return ReasonStats
-	}
-	return ReasonOtherEvent
 }
 
 // maxVLANs is the number of VLAN tags Suricata looks through (VLAN_MAX_LAYERS in decode-vlan.h).

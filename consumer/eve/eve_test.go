@@ -139,7 +139,7 @@ func TestRecords(t *testing.T) {
 				tc.edit(&want)
 			}
 			line := change(t, flowLine, tc.changes...)
-			d := eve.New()
+			d := eve.New(eve.Config{})
 			for _, line := range []string{line, line, "\xEF\xBB\xBF" + line + "\r"} {
 				got := minecanary.Record{Kind: 9, Final: true, InterimSeq: 9, Sensor: "old", UID: minecanary.UID{1}, OrigFlags: 255, OrigLocal: 2}
 				if out := d.Decode([]byte(line), &got); out != decoded {
@@ -170,9 +170,9 @@ func TestOutcomes(t *testing.T) {
 		{"event_type is no text", `{"event_type":1}`, bad("field")},
 		{"alert", `{"event_type":"alert","flow":{"start":"x"},"alert":{"signature":"a\"b"}}`, skip("alert")},
 		{"dns", `{"event_type":"dns"}`, skip("dns")},
-		{"tls", `{"event_type":"tls"}`, skip("tls")},
+		{"tls", `{"event_type":"tls"}`, skip("no_name")},
 		{"http", `{"event_type":"http"}`, skip("http")},
-		{"netflow", `{"event_type":"netflow"}`, skip("netflow")},
+		{"netflow", `{"event_type":"netflow"}`, bad("field")},
 		{"stats", `{"event_type":"stats","stats":{"uptime":1}}`, skip("stats")},
 		{"fileinfo", `{"event_type":"fileinfo"}`, skip("other_event")},
 		{"empty event_type", `{"event_type":""}`, skip("other_event")},
@@ -207,7 +207,7 @@ func TestOutcomes(t *testing.T) {
 		{"last time", flow("flow.end", `"2106-02-07T06:28:15.999999+0000"`), decoded},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := eve.New()
+			d := eve.New(eve.Config{})
 			var rec minecanary.Record
 			for _, line := range []string{tc.line, tc.line, flowLine, tc.line} {
 				if out := d.Decode([]byte(line), &rec); line == tc.line && out != tc.want {

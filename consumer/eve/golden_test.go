@@ -45,7 +45,7 @@ func TestCaptures(t *testing.T) {
 	for _, pattern := range []string{"eve/*.json", "ours/*/eve.json"} {
 		t.Run(pattern, func(t *testing.T) {
 			for _, path := range glob(t, pattern) {
-				d := eve.New()
+				d := eve.New(eve.Config{})
 				for n, line := range lines(t, path) {
 					var rec minecanary.Record
 					if out := d.Decode(line, &rec); out.Kind != consumer.Decoded {
@@ -65,7 +65,7 @@ func TestCaptures(t *testing.T) {
 func TestMonero(t *testing.T) {
 	path := glob(t, "ours/monero/eve.json")[0]
 	var got minecanary.Record
-	if out := eve.New().Decode(lines(t, path)[0], &got); out.Kind != consumer.Decoded {
+	if out := eve.New(eve.Config{}).Decode(lines(t, path)[0], &got); out.Kind != consumer.Decoded {
 		t.Fatalf("outcome %+v", out)
 	}
 	start := time.Date(2025, 7, 2, 8, 53, 56, 500_000_000, time.UTC).UnixMicro()

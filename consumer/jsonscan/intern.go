@@ -1,6 +1,9 @@
 package jsonscan
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // Interner keeps one copy of each of a bounded number of strings. It belongs to one goroutine.
 type Interner struct {
@@ -40,7 +43,10 @@ func (n *Interner) Intern(b []byte) string {
 
 // clean makes a valid string of at most MaxInternedLen bytes.
 func clean(b []byte) string {
-	s := string(bytes.ToValidUTF8(b, []byte("\uFFFD")))
+	if !utf8.Valid(b) {
+		b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
+	}
+	s := string(b)
 	if len(s) <= MaxInternedLen {
 		return s
 	}

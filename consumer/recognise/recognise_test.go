@@ -138,7 +138,7 @@ func FuzzRecognise(f *testing.F) {
 		if out := flows.NewNfdump(nil).Decode(line, &rec); form == consumer.FormNfdump && out.Reason != "header" {
 			t.Errorf("the decoder of nfdump says %+v to %q", out, line)
 		}
-		isEVE := eve.New().Decode(line, &rec).Kind == consumer.Decoded
+		isEVE := eve.New(eve.Config{}).Decode(line, &rec).Kind == consumer.Decoded
 		if isEVE && form == consumer.FormZeekTSV {
 			t.Errorf("the EVE decoder takes %q, which is recognised as %v", line, form)
 		}

@@ -12,28 +12,39 @@ import (
 // MinVirtual is the shortest virtual slice that makes sense: below it every packet would be a slice.
 const MinVirtual = time.Second
 
+// MinCumulative is how long a connection lasts at least of which running records may exist (minecanary.KindLong): the
+// shortest interval at which their sources can be told to write them. Shorter ones are spared the remembering of what
+// was counted already.
+const MinCumulative = time.Minute
+
 // Config is how to slice.
 type Config struct {
 	// Virtual is the length of a virtual slice of a whole-connection record; at least MinVirtual.
 	Virtual time.Duration
 	// Local are the networks whose hosts are clients; they replace the log's own flags. Empty: the log's flags.
 	Local []netip.Prefix
+	// Plain tells that no sensor writes records of running connections since their start (minecanary.KindLong): those there
+	// are make no slices, and no others are Cumulative.
+	Plain bool
 }
 
 // Slicer cuts records. It has no state and may be used by several goroutines.
 type Slicer struct {
 	virtual int64 // microseconds
 	local   []netip.Prefix
+	plain   bool
 }
 
 // New gives a slicer.
 func New(cfg Config) *Slicer {
-	return &Slicer{virtual: max(cfg.Virtual, MinVirtual).Microseconds(), local: cfg.Local}
+	return &Slicer{virtual: max(cfg.Virtual, MinVirtual).Microseconds(), local: cfg.Local, plain: cfg.Plain}
 }
 
-// Slice fills out with the slices of rec. It is false if the record makes none: not TCP, or no packet at all.
+// Slice fills out with the slices of rec. It is false if the record makes none: not TCP, no packet at all, or a running
+// connection of Config.Plain or without a name, whose records cannot be told to repeat each other.
 func (s *Slicer) Slice(rec *minecanary.Record, out *minecanary.Slices) bool {
-	if rec.Transport != minecanary.TCP || rec.OrigPackets+rec.RespPackets == 0 {
+	if rec.Transport != minecanary.TCP || rec.OrigPackets+rec.RespPackets == 0 ||
+		rec.Kind == minecanary.KindLong && (s.plain || rec.UID == (minecanary.UID{})) {
 		return false
 	}
 	flags := rec.OrigFlags
@@ -52,6 +63,8 @@ func (s *Slicer) Slice(rec *minecanary.Record, out *minecanary.Slices) bool {
 		out.ClientPayload, out.ServerPayload = rec.OrigPayload, rec.RespPayload
 	}
 	out.Services, out.UID, out.Sensor = rec.Services, rec.UID, rec.Sensor
+	out.Cumulative = !s.plain && cumulative(rec)
+	out.Final = out.Cumulative && rec.Kind != minecanary.KindLong
 	out.Start, out.End = rec.Start, rec.End
 	out.Ack, out.AckPush, out.Other = 0, 0, 0
 	out.CountedPackets, out.CountedBytes, out.CountedStart = out.ClientPackets, out.ClientBytes, rec.Start
@@ -75,7 +88,7 @@ func (s *Slicer) Slice(rec *minecanary.Record, out *minecanary.Slices) bool {
 		return true
 	}
 	n := int64(1)
-	if rec.Kind == minecanary.KindConn {
+	if rec.Kind == minecanary.KindConn || rec.Kind == minecanary.KindLong {
 		n = max(1, (rec.End-rec.Start+s.virtual-1)/s.virtual)
 		if uint64(n) > out.ClientPackets {
 			n = int64(out.ClientPackets)
@@ -112,10 +125,25 @@ func (s *Slicer) Slice(rec *minecanary.Record, out *minecanary.Slices) bool {
 	return true
 }
 
+// cumulative tells whether other records may repeat what this one holds. Those of a connection are told by its name:
+// where it has none, nothing can be compared. A row of a flow exporter has none; Suricata's netflow events do, and hold
+// all of one direction since the start.
+func cumulative(rec *minecanary.Record) bool {
+	switch {
+	case rec.Kind == minecanary.KindInterim, rec.UID == minecanary.UID{}:
+		return false
+	case rec.Kind == minecanary.KindLong:
+		return true
+	}
+	return rec.End-rec.Start >= MinCumulative.Microseconds()
+}
+
 // goesOn tells whether the connection goes on after a slice with a SYN of the client. An exporter does not say: it does
 // unless an end was seen, or the SYN drew no answer that the client acknowledged.
 func goesOn(rec *minecanary.Record, flags minecanary.TCPFlags) bool {
 	switch rec.Kind {
+	case minecanary.KindLong:
+		return true
 	case minecanary.KindInterim:
 		return !rec.Final
 	case minecanary.KindFlow:

@@ -69,6 +69,13 @@ func TestSlice(t *testing.T) {
 			r.Kind, r.OrigFlags, r.Final = minecanary.KindInterim, minecanary.ACK|minecanary.PSH|minecanary.FIN, true
 		}, counts{0, 0, 1, 600, 60_000, 1000}},
 		{"interim, first and last", func(r *minecanary.Record) { r.Kind, r.Final = minecanary.KindInterim, true }, counts{0, 0, 1, 600, 60_000, 1000}},
+		{"running", long(minecanary.SYN | minecanary.ACK | minecanary.PSH), counts{0, 59, 0, 590, 59_000, 1060}},
+		{"running, start not seen", long(minecanary.ACK | minecanary.PSH), counts{0, 60, 0, 600, 60_000, 1000}},
+		{"running, no payload", long(minecanary.SYN | minecanary.ACK), counts{59, 0, 0, 590, 59_000, 1060}},
+		{"running, for a short time", func(r *minecanary.Record) {
+			long(minecanary.SYN | minecanary.ACK | minecanary.PSH)(r)
+			r.End = r.Start + 60*second
+		}, counts{}},
 		{"flow, middle", flow(minecanary.ACK | minecanary.PSH), counts{0, 1, 0, 600, 60_000, 1000}},
 		{"flow, only ACK", flow(minecanary.ACK), counts{1, 0, 0, 600, 60_000, 1000}},
 		{"flow, SYN slice of a connection that goes on", flow(minecanary.SYN | minecanary.ACK | minecanary.PSH), counts{}},
@@ -93,6 +100,50 @@ func TestSlice(t *testing.T) {
 				t.Errorf("client %s, server %s", s.Client, s.Server)
 			}
 		})
+	}
+}
+
+// long makes the record one of a running connection since its start.
+func long(flags minecanary.TCPFlags) func(*minecanary.Record) {
+	return func(r *minecanary.Record) {
+		r.Kind, r.OrigFlags, r.RespFlags, r.UID = minecanary.KindLong, flags, flags, minecanary.NewUID([]byte("C1"))
+	}
+}
+
+// TestCumulative: what other records of the connection may repeat is told, in a buffer that was used before, too.
+func TestCumulative(t *testing.T) {
+	uid := minecanary.NewUID([]byte("C1"))
+	s := New(Config{Virtual: time.Minute})
+	for _, tt := range []struct {
+		name              string
+		kind              minecanary.Kind
+		uid               minecanary.UID
+		length            int64
+		cumulative, final bool
+	}{
+		{"whole", minecanary.KindConn, uid, 60 * second, true, true},
+		{"whole and short", minecanary.KindConn, uid, 60*second - 1, false, false},
+		{"whole without a name", minecanary.KindConn, minecanary.UID{}, 3600 * second, false, false},
+		{"running", minecanary.KindLong, uid, 3600 * second, true, false},
+		{"running for a short time", minecanary.KindLong, uid, second, true, false},
+		{"interim", minecanary.KindInterim, uid, 3600 * second, false, false},
+		{"a row of an exporter", minecanary.KindFlow, minecanary.UID{}, 3600 * second, false, false},
+		{"a netflow event", minecanary.KindFlow, uid, 3600 * second, true, true},
+		{"a short netflow event", minecanary.KindFlow, uid, second, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := conn(func(r *minecanary.Record) { r.Kind, r.UID, r.End = tt.kind, tt.uid, r.Start+tt.length })
+			for _, junk := range []bool{true, false} {
+				out := minecanary.Slices{Cumulative: junk, Final: junk}
+				if !s.Slice(r, &out) || out.Cumulative != tt.cumulative || out.Final != tt.final {
+					t.Errorf("%+v", out)
+				}
+			}
+		})
+	}
+	r := conn(func(r *minecanary.Record) { r.Kind = minecanary.KindLong })
+	if s.Slice(r, new(minecanary.Slices)) {
+		t.Error("a running connection without a name makes slices")
 	}
 }
 
@@ -249,7 +300,8 @@ func TestTurnedGivesTheSame(t *testing.T) {
 func TestCountsAreWithinTotals(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := conn(func(r *minecanary.Record) {
-			r.Kind = minecanary.Kind(rapid.IntRange(0, 2).Draw(t, "kind"))
+			r.Kind = minecanary.Kind(rapid.IntRange(0, 3).Draw(t, "kind"))
+			r.UID = minecanary.NewUID([]byte("C1"))
 			r.End = r.Start + rapid.Int64Range(0, 1<<40).Draw(t, "duration")
 			r.OrigPackets = rapid.Uint64Range(0, 1<<40).Draw(t, "packets")
 			r.OrigBytes = rapid.Uint64Range(0, 1<<50).Draw(t, "bytes")

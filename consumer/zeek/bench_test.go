@@ -3,6 +3,9 @@ package zeek_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -117,4 +120,85 @@ func headed(tb testing.TB) *zeek.TSV {
 		}
 	}
 	return d
+}
+
+// queries makes lines of dns.log of an ordinary network, which asks for one name a hundred times as often as for another,
+// the same as JSON and as TSV.
+func queries(n int) (asJSON, asTSV [][]byte) {
+	r := rand.New(rand.NewPCG(3, 4))
+	zipf := rand.NewZipf(r, 1.1, 8, 100_000)
+	for range n {
+		host := zipf.Uint64()
+		ts := fmt.Sprintf("%d.%06d", 1751446436+r.IntN(86400), r.IntN(1_000_000))
+		client, port, id := fmt.Sprintf("10.%d.%d.%d", r.IntN(4), r.IntN(256), r.IntN(256)), 1024+r.IntN(60000), r.IntN(65536)
+		query := fmt.Sprintf("www%d.host%d.example", host%3, host)
+		answers, ttls := []string{}, []string{}
+		if host%2 == 0 {
+			answers, ttls = append(answers, fmt.Sprintf("edge%d.cdn%d.example.net", host%50, host%7)), append(ttls, "300.0")
+		}
+		for i := range 1 + host%3 {
+			answers, ttls = append(answers, fmt.Sprintf("203.0.%d.%d", host%256, i)), append(ttls, "60.0")
+		}
+		asJSON = append(asJSON, fmt.Appendf(nil,
+			`{"ts":%s,"uid":"CC2y8B935JKcvFQ%d","id.orig_h":%q,"id.orig_p":%d,"id.resp_h":"10.0.0.53","id.resp_p":53,"proto":"udp","trans_id":%d,"rtt":0.034820079803466797,"query":%q,"qclass":1,"qclass_name":"C_INTERNET","qtype":1,"qtype_name":"A","rcode":0,"rcode_name":"NOERROR","AA":false,"TC":false,"RD":true,"RA":true,"Z":0,"answers":["%s"],"TTLs":[%s],"rejected":false}`,
+			strings.TrimRight(ts, "0"), r.IntN(1000), client, port, id, query, strings.Join(answers, `","`), strings.Join(ttls, ",")))
+		asTSV = append(asTSV, []byte(sideRow("dns", map[string]string{
+			"ts": ts, "uid": "CC2y8B935JKcvFQ1", "id.orig_h": client, "id.orig_p": strconv.Itoa(port), "id.resp_h": "10.0.0.53", "id.resp_p": "53",
+			"proto": "udp", "trans_id": strconv.Itoa(id), "rtt": "0.034820", "query": query, "qclass": "1", "qclass_name": "C_INTERNET",
+			"qtype": "1", "qtype_name": "A", "rcode": "0", "rcode_name": "NOERROR", "AA": "F", "TC": "F", "RD": "T", "RA": "T", "Z": "0",
+			"answers": strings.Join(answers, ","), "TTLs": strings.Join(ttls, ","), "rejected": "F",
+		})))
+	}
+	return asJSON, asTSV
+}
+
+// benchmarkSightings is benchmark for lines that give sightings, which are copied as package decode does.
+func benchmarkSightings(b *testing.B, d sighter, lines [][]byte) {
+	b.Helper()
+	b.ReportAllocs()
+	var rec minecanary.Record
+	var scratch, batch []minecanary.Sighting
+	n := 0
+	for b.Loop() {
+		if out := d.Decode(lines[n], &rec); out.Kind != consumer.Sighted {
+			b.Fatalf("%+v: %s", out, lines[n])
+		}
+		scratch = append(scratch, d.Sightings()...)
+		if n++; n%700 == 0 { // as many as stand in a batch of a file
+			batch, scratch = slices.Clone(scratch), scratch[:0]
+		}
+		if n == len(lines) {
+			n = 0
+		}
+	}
+	runtime.KeepAlive(batch)
+}
+
+func BenchmarkDNS(b *testing.B) {
+	lines, _ := queries(8192)
+	benchmarkSightings(b, zeek.NewJSON(), lines)
+}
+
+func BenchmarkDNSTSV(b *testing.B) {
+	_, lines := queries(8192)
+	benchmarkSightings(b, sideTSV(b, "dns"), lines)
+}
+
+// BenchmarkMixed decodes lines of conn.log among lines of dns.log, as a topic of all logs has them; an operation is a
+// line of each.
+func BenchmarkMixed(b *testing.B) {
+	conns, _ := traffic(8192)
+	names, _ := queries(8192)
+	d := zeek.NewJSON()
+	b.ReportAllocs()
+	var rec minecanary.Record
+	n := 0
+	for b.Loop() {
+		if d.Decode(conns[n], &rec).Kind != consumer.Decoded || d.Decode(names[n], &rec).Kind != consumer.Sighted {
+			b.Fatal(string(conns[n]), string(names[n]))
+		}
+		if n++; n == len(conns) {
+			n = 0
+		}
+	}
 }

@@ -34,6 +34,7 @@ const (
 	fieldDeltaRespIPBytes
 	fieldDeltaOrigBytes
 	fieldDeltaRespBytes
+	fieldQueryType
 
 	fieldOrigHost
 	fieldRespHost
@@ -47,20 +48,32 @@ const (
 	fieldSystemName
 	fieldPath
 	fieldStream
+	fieldServerName
+	fieldVersion
+	fieldQuery
+	fieldQueryTypeName
+	fieldProtocol
+	fieldSeen
+	fieldMethod
+	fieldAgent
+	fieldLogin
+	fieldWorker
+
+	// Lists of texts.
+	fieldAnswers
 
 	// Booleans.
 	fieldLocalOrig
 	fieldLocalResp
 	fieldFinal
+	fieldRejected
+	fieldTurned
 
 	// Columns that only tell by being there which log a line is of.
 	fieldConnState
 	fieldResumed
 	fieldEstablished
-	fieldRejected
 	fieldTransID
-	fieldSeen
-	fieldTurned
 
 	// fieldShipper tells that a key of a log shipper is in the line.
 	fieldShipper
@@ -101,12 +114,13 @@ var schema = &jsonscan.Schema{
 		list[fieldID] = jsonscan.Field{Kind: jsonscan.Object, Object: objectID}
 		fill(fieldTS, fieldSliceEnd, jsonscan.Time)
 		fill(fieldDuration, fieldDuration, jsonscan.Seconds)
-		fill(fieldOrigPort, fieldDeltaRespBytes, jsonscan.Count)
-		fill(fieldOrigHost, fieldStream, jsonscan.Text)
+		fill(fieldOrigPort, fieldQueryType, jsonscan.Count)
+		fill(fieldOrigHost, fieldWorker, jsonscan.Text)
 		// Shippers that split the comma list exist.
 		fill(fieldService, fieldService, jsonscan.Texts)
-		fill(fieldLocalOrig, fieldFinal, jsonscan.Bool)
-		fill(fieldConnState, fieldTurned, jsonscan.Presence)
+		fill(fieldAnswers, fieldAnswers, jsonscan.Raw)
+		fill(fieldLocalOrig, fieldTurned, jsonscan.Bool)
+		fill(fieldConnState, fieldTransID, jsonscan.Presence)
 		fill(fieldShipper, fieldShipper, jsonscan.Mark)
 		return list
 	}(),
@@ -153,6 +167,17 @@ var schema = &jsonscan.Schema{
 		{Key: "trans_id", Field: fieldTransID},
 		{Key: "seen", Field: fieldSeen},
 		{Key: "turned", Field: fieldTurned},
+		{Key: "server_name", Field: fieldServerName},
+		{Key: "version", Field: fieldVersion},
+		{Key: "query", Field: fieldQuery},
+		{Key: "qtype", Field: fieldQueryType},
+		{Key: "qtype_name", Field: fieldQueryTypeName},
+		{Key: "answers", Field: fieldAnswers},
+		{Key: "protocol", Field: fieldProtocol},
+		{Key: "method", Field: fieldMethod},
+		{Key: "agent", Field: fieldAgent},
+		{Key: "login", Field: fieldLogin},
+		{Key: "worker", Field: fieldWorker},
 		{Key: "id_orig_h", Field: fieldOrigHost},
 		{Key: "id_orig_p", Field: fieldOrigPort},
 		{Key: "id_resp_h", Field: fieldRespHost},

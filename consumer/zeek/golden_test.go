@@ -70,11 +70,6 @@ func TestCapturesJSON(t *testing.T) {
 		{"ours/*/plain/conn.log", "conn", "", minecanary.KindConn},
 		{"zeek/*/conn_interim.log", "conn_interim", "", minecanary.KindInterim},
 		{"ours/*/conn_interim.log", "conn_interim", "", minecanary.KindInterim},
-		{pattern: "zeek/*/ssl.log", log: "ssl", reason: zeek.ReasonSSL},
-		{pattern: "ours/*/ssl.log", log: "ssl", reason: zeek.ReasonSSL},
-		{pattern: "zeek/*/dns.log", log: "dns", reason: zeek.ReasonDNS},
-		{pattern: "zeek/*/mining.log", log: "mining", reason: zeek.ReasonMining},
-		{pattern: "ours/*/mining.log", log: "mining", reason: zeek.ReasonMining},
 	} {
 		t.Run(tc.pattern, func(t *testing.T) {
 			for _, path := range glob(t, tc.pattern) {

@@ -4,6 +4,7 @@ import (
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/jsonscan"
+	"github.com/minecanary/minecanary/consumer/sighting"
 )
 
 // JSON decodes lines of Zeek's JSON logs. The three spellings of the connection's addresses in the field are read:
@@ -14,10 +15,17 @@ import (
 type JSON struct {
 	scan  *jsonscan.Scanner
 	names jsonscan.Interner
+	sight sighting.Maker
 }
 
 // NewJSON gives a decoder.
 func NewJSON() *JSON { return &JSON{scan: jsonscan.NewScanner(schema)} }
+
+// Sightings gives what the last line gave if its outcome was Sighted. The slice is used again for the next line.
+func (d *JSON) Sightings() []minecanary.Sighting { return d.sight.List() }
+
+// row gives the values of the line that was read last.
+func (d *JSON) row() row { return row{Values: &d.scan.Values, names: &d.names, sight: &d.sight} }
 
 // Decode reads one line, without its newline. If the outcome is Decoded the record is overwritten in full, else its
 // content is undefined. A byte order mark at the start and a carriage return at the end are tolerated.
@@ -52,7 +60,7 @@ func (d *JSON) read(line []byte) (out consumer.Outcome, ok bool) {
 }
 
 func (d *JSON) finish(rec *minecanary.Record) consumer.Outcome {
-	r := row{&d.scan.Values, &d.names}
+	r := d.row()
 	return r.finish(r.log(), rec)
 }
 
@@ -77,7 +85,7 @@ func (d *JSON) DecodeAs(line []byte, hint Hint, rec *minecanary.Record) consumer
 			return out
 		}
 	}
-	r := row{&d.scan.Values, &d.names}
+	r := d.row()
 	return r.finish(r.hinted(hint), rec)
 }
 
@@ -88,10 +96,13 @@ func (d *JSON) Try(line []byte, hint Hint, rec *minecanary.Record) (consumer.Out
 	if !d.scan.Scan(line) || d.scan.Has>>fieldShipper&1 != 0 {
 		return consumer.Outcome{}, false
 	}
-	r := row{&d.scan.Values, &d.names}
+	r := d.row()
 	of := r.log()
 	if hint.Log != "" {
 		of = r.hinted(hint)
+	}
+	if d.scan.Has>>fieldAgent&1 != 0 && (of != logMining || d.scan.Wrong>>fieldAgent&1 != 0) {
+		return consumer.Outcome{}, false // the agent is not a miner but a shipper
 	}
 	out := r.finish(of, rec)
 	return out, out.Kind != consumer.Bad
@@ -111,7 +122,7 @@ func LogName(line []byte) string {
 		if path := BasePath([]byte(h.path)); len(path) > 0 {
 			return string(path)
 		}
-		return logNames[h.log].path
+		return logNames[h.log]
 	}
 	scan := jsonscan.NewScanner(schema)
 	if scan.Read(line) != jsonscan.Sound {
@@ -123,5 +134,5 @@ func LogName(line []byte) string {
 			return string(BasePath(path))
 		}
 	}
-	return logNames[r.log()].path
+	return logNames[r.log()]
 }

@@ -17,15 +17,10 @@ const (
 	logOther
 )
 
-// logNames holds the paths Zeek gives the logs, and the reason a line of them is skipped for.
-var logNames = [...]struct{ path, reason string }{
-	logConn:     {path: "conn"},
-	logInterim:  {path: "conn_interim"},
-	logConnLong: {"conn_long", ReasonConnLong},
-	logSSL:      {"ssl", ReasonSSL},
-	logDNS:      {"dns", ReasonDNS},
-	logMining:   {"mining", ReasonMining},
-	logOther:    {"", ReasonOtherLog},
+// logNames holds the paths Zeek gives the logs.
+var logNames = [...]string{
+	logConn: "conn", logInterim: "conn_interim", logConnLong: "conn_long", logSSL: "ssl", logDNS: "dns", logMining: "mining",
+	logOther: "",
 }
 
 // logOf gives the log of a path. A second filter of one log gets the path "conn-2" from Zeek.
@@ -51,12 +46,10 @@ func logOf(path []byte) log {
 
 // Skips tells whether lines of the log of this path are of no use, and the reason they are skipped for.
 func Skips(path string) (reason string, ok bool) {
-	switch l := logOf([]byte(path)); l {
-	case logNone, logConn, logInterim:
-		return "", false
-	default:
-		return logNames[l].reason, true
+	if logOf([]byte(path)) == logOther {
+		return ReasonOtherLog, true
 	}
+	return "", false
 }
 
 // Known gives the name of the log of a path (without the "-2" of a second filter) if it is one of Minecanary's Zeek
@@ -100,7 +93,7 @@ func shape(has set) log {
 		interim = 1<<fieldSeq | 1<<fieldSliceEnd
 		conn    = 1<<fieldConnState | 1<<fieldOrigPackets | 1<<fieldOrigIPBytes
 		ssl     = 1<<fieldResumed | 1<<fieldEstablished
-		dns     = 1<<fieldRejected | 1<<fieldTransID
+		dns     = 1<<fieldTransID | 1<<fieldQuery | 1<<fieldQueryType
 		mining  = 1<<fieldSeen | 1<<fieldTurned
 		other   = 1<<fieldTS | 1<<fieldOrigHost
 	)
@@ -111,7 +104,7 @@ func shape(has set) log {
 		return logConn
 	case has&ssl == ssl:
 		return logSSL
-	case has&dns == dns:
+	case has.has(fieldRejected) && has&dns != 0:
 		return logDNS
 	case has&mining == mining:
 		return logMining

@@ -8,12 +8,16 @@ import (
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/jsonscan"
+	"github.com/minecanary/minecanary/consumer/sighting"
 )
 
 // row judges the values of a line, whichever way they were read, and makes a record of them.
 type row struct {
 	*jsonscan.Values
 	names *jsonscan.Interner
+	sight *sighting.Maker
+	// comma stands between the elements of lists as TSV has them; 0 for lists as JSON has them.
+	comma byte
 }
 
 func (r *row) has(f field) bool { return r.Has>>f&1 != 0 }
@@ -86,13 +90,21 @@ func (r *row) hinted(hint Hint) log {
 func (r *row) finish(of log, rec *minecanary.Record) consumer.Outcome {
 	switch of {
 	case logConn:
-		return r.conn(rec)
+		return r.conn(rec, minecanary.KindConn)
 	case logInterim:
 		return r.interim(rec)
+	case logConnLong:
+		return r.conn(rec, minecanary.KindLong)
+	case logSSL:
+		return r.ssl()
+	case logDNS:
+		return r.dns()
+	case logMining:
+		return r.mining()
 	case logNone:
 		return bad(ReasonUnknown)
 	}
-	return skipped(logNames[of].reason)
+	return skipped(ReasonOtherLog)
 }
 
 // check judges what conn and interim records have in common, and fills in the addresses.
@@ -122,8 +134,8 @@ func (r *row) check(rec *minecanary.Record, needs, uses, counters set) (consumer
 	return consumer.Outcome{}, true
 }
 
-// conn makes the record of a whole connection.
-func (r *row) conn(rec *minecanary.Record) consumer.Outcome {
+// conn makes the record of a whole connection, or of a running one since its start.
+func (r *row) conn(rec *minecanary.Record, kind minecanary.Kind) consumer.Outcome {
 	if out, ok := r.check(rec, connNeeds, connUses, connCounters); !ok {
 		return out
 	}
@@ -131,7 +143,7 @@ func (r *row) conn(rec *minecanary.Record) consumer.Outcome {
 	if r.has(fieldDuration) {
 		duration = r.Numbers[fieldDuration]
 	}
-	rec.Kind = minecanary.KindConn
+	rec.Kind = kind
 	rec.InterimSeq = 0
 	if r.has(fieldInterimSeq) {
 		if r.Numbers[fieldInterimSeq] > math.MaxUint32 {
@@ -188,7 +200,7 @@ func (r *row) common(rec *minecanary.Record, start, end uint64, packets, history
 		rec.FlagsKnown = false
 	} else if rec.FlagsKnown {
 		f := flagsOf(r.Text(history))
-		running := rec.Kind == minecanary.KindInterim
+		running := rec.Kind != minecanary.KindConn
 		rec.Handshake = f&handshake != 0 || running && flagsOf(r.Text(fieldHistory))&handshake != 0
 		rec.OrigFlags = f.orig() | implied(rec.OrigPackets, rec.OrigPayload, origTold, running)
 		rec.RespFlags = f.resp() | implied(rec.RespPackets, rec.RespPayload, respTold, running)

@@ -8,6 +8,7 @@ import (
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/jsonscan"
+	"github.com/minecanary/minecanary/consumer/sighting"
 )
 
 // MaxColumns is the largest number of columns a TSV header may name; Zeek's widest log has fewer than 100.
@@ -164,6 +165,7 @@ type TSV struct {
 	header *Header
 	values jsonscan.Values
 	names  jsonscan.Interner
+	sight  sighting.Maker
 	// line holds the line that is read, text a value without its escapes.
 	line, text []byte
 }
@@ -174,6 +176,9 @@ func NewTSV(h *Header) *TSV { return &TSV{header: h} }
 // Header gives the header that counts for the next line; nil before the first comment line. It may be handed to another
 // decoder.
 func (d *TSV) Header() *Header { return d.header }
+
+// Sightings gives what the last line gave if its outcome was Sighted. The slice is used again for the next line.
+func (d *TSV) Sightings() []minecanary.Sighting { return d.sight.List() }
 
 // Decode reads one line, without its newline. If the outcome is Decoded the record is overwritten in full, else its
 // content is undefined. A comment line (#) is skipped and taken into the header; a broken one is bad and ends the
@@ -198,8 +203,8 @@ func (d *TSV) Decode(line []byte, rec *minecanary.Record) consumer.Outcome {
 		}
 		return bad(ReasonNoHeader)
 	}
-	if h.log != logConn && h.log != logInterim && h.log != logNone {
-		return skipped(logNames[h.log].reason)
+	if h.log == logOther {
+		return skipped(ReasonOtherLog)
 	}
 	if !d.read(line) {
 		if jsonscan.Blank(line, 0) == len(line) {
@@ -207,7 +212,7 @@ func (d *TSV) Decode(line []byte, rec *minecanary.Record) consumer.Outcome {
 		}
 		return bad(ReasonColumns)
 	}
-	r := row{&d.values, &d.names}
+	r := row{Values: &d.values, names: &d.names, sight: &d.sight, comma: h.setSeparator}
 	if h.log == logNone {
 		return r.finish(r.log(), rec)
 	}
@@ -269,6 +274,13 @@ func (d *TSV) value(c *column, from, to int) {
 	switch c.kind {
 	case jsonscan.Text, jsonscan.Texts:
 		d.setText(c, from, to)
+		return
+	case jsonscan.Raw:
+		// A list as it stands: what needs escapes is no part of one that is of use.
+		if string(value) == d.header.empty {
+			to = from
+		}
+		v.SetText(f, from, to)
 		return
 	case jsonscan.Presence:
 		v.SetNumber(f, 1)

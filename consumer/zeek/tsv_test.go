@@ -219,11 +219,11 @@ func TestTSVHeaders(t *testing.T) {
 			want: []consumer.Outcome{header, ok, header, header, header, header, ok, header, columns}, services: minecanary.ServiceUnknown,
 		},
 		{name: "separator forgets the columns", text: tab(fields + "#separator \\x09\n" + line), want: []consumer.Outcome{header, header, bad("no_header")}},
-		{name: "other log by path", text: tab("#path|ssl\n" + fields + line), want: []consumer.Outcome{header, header, skip("ssl")}},
+		{name: "other log by path", text: tab("#path|ssl\n" + fields + line), want: []consumer.Outcome{header, header, skip("no_name")}},
 		{name: "path in use twice", text: tab("#path|conn-3\n" + fields + line), want: []consumer.Outcome{header, header, ok}, services: minecanary.ServiceHTTP},
 		{name: "other log by columns", text: tab("#fields|ts|uid|x\n1|C|2"), want: []consumer.Outcome{header, skip("other_log")}},
 		{name: "no log by columns", text: tab("#fields|a|b\n1|2"), want: []consumer.Outcome{header, bad("unknown")}},
-		{name: "log by a column", text: tab("#fields|_path|x\nssl|2"), want: []consumer.Outcome{header, skip("ssl")}},
+		{name: "log by a column", text: tab("#fields|_path|x\nssl|2"), want: []consumer.Outcome{header, skip("no_name")}},
 		{name: "long separator", text: tab("#separator ||\n" + fields + line), want: []consumer.Outcome{bad("header"), header, ok}, services: minecanary.ServiceHTTP},
 		{
 			name: "impossible separators", text: "#separator a\n#separator \\x0a\n#separator \\x00\n#separator #\n#separator \\xzz\n#separator ",

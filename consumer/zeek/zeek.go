@@ -1,7 +1,9 @@
-// Package zeek turns lines of Zeek logs into records: conn.log and the conn_interim.log of Minecanary's Zeek package, as
-// JSON (JSON) and as tab-separated text (TSV). Lines of other logs are recognised and skipped.
+// Package zeek turns lines of Zeek logs into records (conn.log, the conn_interim.log of Minecanary's Zeek package, the
+// conn_long.log of package zeek-long-connections) and sightings (ssl.log, dns.log, the mining.log of Minecanary's Zeek
+// package), as JSON (JSON) and as tab-separated text (TSV). Lines of other logs are recognised and skipped.
 //
-// Names follow Zeek's Conn::Info (scripts/base/protocols/conn/main.zeek) and the ConnInterim module of the Zeek package.
+// Names follow Zeek's Conn::Info, SSL::Info and DNS::Info (scripts/base/protocols/*/main.zeek) and the modules ConnInterim
+// and Mining of the Zeek package.
 // A decoder belongs to one goroutine. It keeps no reference to a line.
 package zeek
 
@@ -15,14 +17,14 @@ const (
 	ReasonHeader = "header"
 	// ReasonNoCounters: skipped, a connection without packet and IP byte counters (use_conn_size_analyzer=F).
 	ReasonNoCounters = "no_counters"
-	// ReasonSSL: skipped, a line of ssl.log.
-	ReasonSSL = "ssl"
-	// ReasonDNS: skipped, a line of dns.log.
-	ReasonDNS = "dns"
-	// ReasonMining: skipped, a line of mining.log.
+	// ReasonNoName: skipped, a line of ssl.log without a server name, or of dns.log without the name of a host.
+	ReasonNoName = "no_name"
+	// ReasonNoAddress: skipped, a line of dns.log that asks for no address, or was answered with none.
+	ReasonNoAddress = "no_address"
+	// ReasonRejected: skipped, a line of dns.log whose query was rejected.
+	ReasonRejected = "rejected"
+	// ReasonMining: skipped, a line of a mining.log that is not of Minecanary's Zeek package.
 	ReasonMining = "mining"
-	// ReasonConnLong: skipped, a line of conn_long.log (package zeek-long-connections), which repeats what conn.log has.
-	ReasonConnLong = "conn_long"
 	// ReasonOtherLog: skipped, a line of another Zeek log.
 	ReasonOtherLog = "other_log"
 
@@ -32,11 +34,11 @@ const (
 	ReasonDepth = "depth"
 	// ReasonUnknown: bad, a JSON object that is no Zeek log.
 	ReasonUnknown = "unknown"
-	// ReasonField: bad, a field of a connection is missing or of a wrong type.
+	// ReasonField: bad, a field of a connection or sighting is missing or of a wrong type.
 	ReasonField = "field"
-	// ReasonAddress: bad, an address of a connection cannot be read.
+	// ReasonAddress: bad, an address of a connection or sighting cannot be read.
 	ReasonAddress = "address"
-	// ReasonRange: bad, a number of a connection is out of range.
+	// ReasonRange: bad, a number of a connection or sighting is out of range.
 	ReasonRange = "range"
 	// ReasonNoHeader: bad, a TSV record before any #fields line.
 	ReasonNoHeader = "no_header"
