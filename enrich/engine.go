@@ -1,11 +1,13 @@
 package enrich
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -82,7 +84,10 @@ type Stats struct {
 	// Decided is the event time before which all windows that this process has to decide were decided, Unix microseconds;
 	// 0 if it has none to decide.
 	Decided int64
-	Store   StoreStats
+	// Names and Facts are how many are held, FactsDropped how many were left out for the bounds.
+	Names, Facts int
+	FactsDropped uint64
+	Store        StoreStats
 }
 
 // Engine decides, on the goroutine of Run.
@@ -93,6 +98,17 @@ type Engine struct {
 	sinks  []Sink
 	lists  Lists
 	known  func(minecanary.Endpoint, time.Time) (Known, bool)
+	// poolName, resolver, keeper and remark are those of Deps.
+	poolName func(name string, port uint16, at time.Time) (string, bool)
+	resolver func(netip.Addr) bool
+	keeper   FactKeeper
+	remark   func(*minecanary.Hit) []minecanary.Evidence
+	facts    *factTable
+	names    *nameTable
+	reach    *reach // nil if nothing is published
+	// factsVersion is up to where the keeper's facts are known, pulled when that was asked last.
+	factsVersion uint64
+	pulled       time.Time
 	// inspect takes what others want to know of the state, which is this goroutine's.
 	inspect chan func(context.Context)
 	publish Publisher
@@ -112,12 +128,15 @@ type Engine struct {
 	expired time.Time                    // when expired verdicts were looked for last
 	gone    map[minecanary.Endpoint]bool // told as expired
 	told    uint64                       // version of the verdicts that were published
-	changed bool                         // something is not saved yet
-	acks    []func(context.Context, error) error
-	saved   time.Time
-	saves   int
-	pending []minecanary.Hit
-	stats   Stats
+	// unpublished tells that answers came since they were published, published is when that was.
+	unpublished bool
+	published   time.Time
+	changed     bool // something is not saved yet
+	acks        []func(context.Context, error) error
+	saved       time.Time
+	saves       int
+	pending     []minecanary.Hit
+	stats       Stats
 
 	mu    sync.Mutex
 	shown Stats
@@ -135,7 +154,16 @@ type Deps struct {
 	Sinks  []Sink
 	Lists  Lists
 	// Known tells whether an endpoint was a known pool's at a time (event time); nil if there is no catalogue.
-	Known     func(ep minecanary.Endpoint, at time.Time) (Known, bool)
+	Known func(ep minecanary.Endpoint, at time.Time) (Known, bool)
+	// PoolName tells whether a name was a known pool's at a time (event time), by one printable line. Port is the
+	// server's; 0 asks whether it is on any. nil if there is no catalogue.
+	PoolName func(name string, port uint16, at time.Time) (reason string, ok bool)
+	// Resolver tells whether an address asks for names on behalf of others; nil: none does.
+	Resolver func(netip.Addr) bool
+	// Facts keeps what sightings say; nil: this process alone, until it ends.
+	Facts FactKeeper
+	// Remark gives what else there is to say of a hit; nil: nothing.
+	Remark    func(h *minecanary.Hit) []minecanary.Evidence
 	Verifier  Verifier
 	Publisher Publisher
 	// Annotator gets the records that touch confirmed and known endpoints; nil if nobody wants them.
@@ -154,6 +182,8 @@ func New(cfg Config, deps Deps) *Engine {
 	e := &Engine{
 		annotator: deps.Annotator, notes: map[minecanary.Pair]Annotated{},
 		cfg: cfg, store: deps.Store, scorer: deps.Scorer, sinks: deps.Sinks, lists: deps.Lists, known: deps.Known, publish: deps.Publisher,
+		poolName: deps.PoolName, resolver: deps.Resolver, keeper: deps.Facts, remark: deps.Remark,
+		facts: newFactTable(), names: newNameTable(),
 		report: max(1, cfg.Report.Microseconds()), inspect: make(chan func(context.Context)),
 		newest: map[string]progress{}, ended: map[string]time.Time{}, looked: map[int]time.Time{}, gone: map[minecanary.Endpoint]bool{},
 		stats: Stats{
@@ -162,6 +192,9 @@ func New(cfg Config, deps Deps) *Engine {
 		},
 	}
 	e.joiner, _ = deps.Store.(Joiner)
+	if deps.Publisher != nil && !cfg.Finite {
+		e.reach = newReach()
+	}
 	if deps.Verifier != nil {
 		e.asker = newAsker(deps.Verifier, max(1, deps.Workers), cfg.Now)
 		if cfg.Finite {
@@ -237,6 +270,9 @@ func (e *Engine) interrupted(ctx context.Context, err error) error {
 // start takes up where the state left off: suspects that were worth a question are asked again.
 func (e *Engine) start(ctx context.Context) error {
 	e.saved = e.cfg.Now()
+	if err := e.pullFacts(ctx); err != nil {
+		return err
+	}
 	if e.asker != nil && e.asker.queue == nil {
 		if err := e.store.Each(ctx, nil, func(s *Suspect) bool { e.consider(ctx, s, false); return true }); err != nil {
 			return err
@@ -250,6 +286,11 @@ func (e *Engine) start(ctx context.Context) error {
 
 // end saves the state on the way out; the context may have ended already.
 func (e *Engine) end(ctx context.Context) error {
+	if e.unpublished && !e.cfg.Finite {
+		if err := e.republish(context.WithoutCancel(ctx)); err != nil {
+			return errors.Join(err, e.save(context.WithoutCancel(ctx)))
+		}
+	}
 	return e.save(context.WithoutCancel(ctx))
 }
 
@@ -301,7 +342,9 @@ func (e *Engine) groups(ctx context.Context, in <-chan Input) (out <-chan group,
 			if e.joiner != nil {
 				g.inputs, held = e.join(ctx, first, in)
 			}
-			e.prepare(&g)
+			if err := e.prepare(ctx, &g); err != nil {
+				g.apply = func(context.Context, func(*Suspect)) ([]Outcome, error) { return nil, err }
+			}
 			select {
 			case groups <- g:
 			case <-ctx.Done():
@@ -341,17 +384,23 @@ func (e *Engine) join(ctx context.Context, first Input, in <-chan Input) (joined
 }
 
 // prepare does what needs no knowledge of the state.
-func (e *Engine) prepare(g *group) {
+func (e *Engine) prepare(ctx context.Context, g *group) error {
 	batches := make([]*Batch, len(g.inputs))
 	for i, in := range g.inputs {
 		batches[i] = in.Batch
 		if e.lists != nil {
 			e.dropAllowed(in.Batch)
 		}
+		if e.reach != nil {
+			e.reach.see(in.Batch.Slices, e.cfg.Now().Add(maxAhead).UnixMicro())
+		}
+		if err := e.sight(ctx, in.Batch); err != nil {
+			return err
+		}
 	}
 	if e.joiner != nil {
 		g.apply = e.joiner.Gather(batches)
-		return
+		return nil
 	}
 	g.apply = func(ctx context.Context, touched func(*Suspect)) ([]Outcome, error) {
 		applied, err := e.store.Apply(ctx, batches[0], touched)
@@ -363,6 +412,7 @@ func (e *Engine) prepare(g *group) {
 		}
 		return []Outcome{Repeated}, err
 	}
+	return nil
 }
 
 func (e *Engine) apply(ctx context.Context, g group) error {
@@ -456,7 +506,7 @@ func (e *Engine) dropAllowed(b *Batch) {
 func (e *Engine) annotate(ctx context.Context, b *Batch) error {
 	var out []Annotated
 	for i := range b.Records {
-		if a, ok := e.notes[b.Slices[i].Pair]; ok {
+		if a, ok := e.notes[b.Slices[i].Pair]; ok && len(b.Records[i]) > 0 {
 			a.Record = b.Records[i]
 			out = append(out, a)
 		}
@@ -518,10 +568,17 @@ func (e *Engine) consider(ctx context.Context, s *Suspect, renew bool) {
 			best, seen = points, a
 		}
 	}
-	if best >= e.scorer.Threshold() {
+	facts := e.sightedOf(s)
+	switch {
+	case best >= e.scorer.Threshold():
 		why = fmt.Sprintf("%s score %g of %g", e.scorer.Name(), best, e.scorer.Threshold())
-	} else if !renew || seen.Records == 0 {
+	case facts.ask != "" && twoWay(s):
+		why, best = facts.ask, max(best, e.scorer.Threshold())
+	case !renew || seen.Records == 0:
 		return
+	}
+	if facts.payload {
+		best += e.scorer.Threshold() // before those that only the score speaks against
 	}
 	now := e.cfg.Now()
 	if !e.worthAsking(ctx, s.Server, now) {
@@ -541,7 +598,20 @@ func (e *Engine) consider(ctx context.Context, s *Suspect, renew bool) {
 			q.Name, q.First = k.Name, k.Dialect
 		}
 	}
+	if v, ok, err := e.store.Verdict(ctx, s.Server); q.Name == "" && (err != nil || !ok || v.Status != minecanary.Inconclusive) {
+		// A name that somebody used may be junk: where it led to nothing the server is asked without.
+		q.Name = e.names.of(s.Server)
+	}
 	e.asker.offer(q, best)
+}
+
+// twoWay tells whether data went both ways by the records of connections. A line of a payload is no record: a single packet
+// with a made-up sender has a sensor write one.
+func twoWay(s *Suspect) bool {
+	return slices.ContainsFunc(s.Segments, func(seg Segment) bool {
+		a := &seg.Aggregate
+		return a.ClientPackets > 0 && a.ClientPayload > 0 && a.ServerPackets > 0 && a.ServerPayload > 0
+	})
 }
 
 // blockedFor is how long a refusal of our own keeps an endpoint from being offered again: a budget that is used up for
@@ -569,13 +639,14 @@ type ground struct {
 	status   minecanary.HitStatus
 	verdict  minecanary.Verdict
 	evidence []minecanary.Evidence
-	// silent: a verdict says that this is no pool.
-	silent bool
+	// silent: a verdict says that this is no pool, or the allow list that nobody wants to know. allowed: the list.
+	silent, allowed bool
 	// renew: the verdict is about to expire.
 	renew bool
 }
 
 func (e *Engine) ground(ctx context.Context, s *Suspect, now time.Time) (g ground) {
+	facts := e.sightedOf(s)
 	if v, ok, err := e.store.Verdict(ctx, s.Server); err == nil && ok {
 		g.verdict = v
 		if v.Valid(now) {
@@ -600,10 +671,17 @@ func (e *Engine) ground(ctx context.Context, s *Suspect, now time.Time) (g groun
 			}
 		}
 		if _, ok := e.lists.Allowed(s.Server, now); ok {
-			g.status, g.silent = "", true
+			g.status, g.silent, g.allowed = "", true, true
 		}
 	}
-	// What the catalogue says counts less than what the server proved to be.
+	// A server that talks of mining to its client and of something else to us is a pool that hides. All else that is known
+	// beforehand counts less than what the server proved to be.
+	if facts.payload || !g.silent {
+		g.evidence = append(g.evidence, facts.evidence...)
+		if facts.known && g.status == "" && !g.allowed {
+			g.status = minecanary.HitKnown
+		}
+	}
 	if e.known != nil && !g.silent && spoke(s) {
 		if k, ok := e.known(s.Server, time.UnixMicro(latest(s))); ok && k.Reason != "" {
 			g.evidence = append(g.evidence, minecanary.Evidence{Kind: "catalogue", Strength: minecanary.Strong, At: now, Summary: k.Reason})
@@ -612,7 +690,20 @@ func (e *Engine) ground(ctx context.Context, s *Suspect, now time.Time) (g groun
 			}
 		}
 	}
+	// The first of them is given as the reason.
+	slices.SortStableFunc(g.evidence, func(a, b minecanary.Evidence) int { return cmp.Compare(weight(a.Strength), weight(b.Strength)) })
 	return g
+}
+
+// weight orders strengths, the strongest first.
+func weight(s minecanary.Strength) int {
+	switch s {
+	case minecanary.Proof:
+		return 0
+	case minecanary.Strong:
+		return 1
+	}
+	return 2
 }
 
 // latest gives the end of a suspect's last slice, Unix microseconds.
@@ -669,13 +760,14 @@ func (e *Engine) answer(ctx context.Context, a answer) error {
 	if v.Status == minecanary.Confirmed && v.FirstConfirmed.IsZero() {
 		v.FirstConfirmed = v.At
 	}
+	// Told before it is kept: whoever is killed in between asks once more, and nobody misses it.
+	if err := e.tellVerdicts(ctx, []minecanary.Verdict{v}, nil); err != nil {
+		return err
+	}
 	if err := e.store.PutVerdict(ctx, v); err != nil {
 		return fmt.Errorf("keep the verdict of %s: %w", v.Endpoint, err)
 	}
 	e.changed = true
-	if err := e.tellVerdicts(ctx, []minecanary.Verdict{v}, nil); err != nil {
-		return err
-	}
 	if ok && old.Status == minecanary.Confirmed && v.Status != minecanary.Confirmed {
 		if err := e.tellVerdicts(ctx, nil, []minecanary.Endpoint{v.Endpoint}); err != nil {
 			return err
@@ -698,11 +790,12 @@ func (e *Engine) answer(ctx context.Context, a answer) error {
 	if err := e.write(ctx); err != nil {
 		return err
 	}
-	if v.Status == minecanary.Confirmed || old.Status == minecanary.Confirmed {
-		return e.republish(ctx)
-	}
+	e.unpublished = e.unpublished || v.Status == minecanary.Confirmed || old.Status == minecanary.Confirmed
 	return nil
 }
+
+// publishEvery is the least time between two publications: answers come in swarms, when verdicts are renewed.
+const publishEvery = time.Second
 
 // republish hands the verdicts to the publisher. A feed that cannot be written is no reason to stop looking at records: a
 // live run tells of it and goes on, as the publisher's heartbeat tries again.
@@ -710,7 +803,7 @@ func (e *Engine) republish(ctx context.Context) error {
 	if e.publish == nil {
 		return nil
 	}
-	e.told = e.store.VerdictsVersion()
+	e.told, e.unpublished, e.published = e.store.VerdictsVersion(), false, e.cfg.Now()
 	vs, err := e.store.Verdicts(ctx)
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -823,8 +916,14 @@ func (e *Engine) advance(ctx context.Context) error {
 		e.looked[sh.ID] = now
 		due[limit] = append(due[limit], sh)
 	}
-	if version := e.store.VerdictsVersion(); version != e.told {
-		// Another process has found something.
+	if now.Sub(e.pulled) >= pullFactsEvery {
+		e.pulled = now
+		if err := e.pullFacts(ctx); err != nil {
+			return err
+		}
+	}
+	if (e.unpublished || e.store.VerdictsVersion() != e.told) && now.Sub(e.published) >= publishEvery {
+		// This process has found something, or another has.
 		if err := e.republish(ctx); err != nil {
 			return err
 		}
@@ -1166,6 +1265,8 @@ func (e *Engine) tell() {
 	s.Allowed = e.allowed.Load()
 	s.Hits, s.Verdicts = maps.Clone(s.Hits), maps.Clone(s.Verdicts)
 	s.Saved, s.Store = e.saved, e.store.Stats()
+	s.Names = e.names.len()
+	s.Facts, s.FactsDropped = e.facts.len()
 	for _, p := range e.newest {
 		s.Newest = max(s.Newest, p.newest)
 	}

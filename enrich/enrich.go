@@ -22,6 +22,8 @@ type Batch struct {
 	Token uint64
 	// Slices may name a suspect several times. They belong to the caller again when Apply returns.
 	Slices []minecanary.Slices
+	// Sightings are what sensors saw beside traffic.
+	Sightings []minecanary.Sighting
 	// Records are the records that the slices came from, as their sensor wrote them; nil if nobody asked for them. They
 	// belong to the caller like the slices.
 	Records [][]byte
@@ -181,10 +183,15 @@ type Joiner interface {
 // StoreStats are numbers of a store.
 type StoreStats struct {
 	Suspects, Segments, Verdicts int
+	// Connections are those that are remembered because of their cumulative records.
+	Connections int
 	// Dropped counts suspects given up because the bound was reached, DroppedVerdicts verdicts, Joined segments that
 	// were added to a younger window's because a suspect had too many, and Overflow suspects that were left out because
 	// their endpoint had too many clients, once for each batch.
 	Dropped, DroppedVerdicts, Joined, Overflow uint64
+	// LeftOut counts cumulative records of running connections that were left out because there was no room to remember
+	// the connection, or because it may have been counted and forgotten.
+	LeftOut uint64
 }
 
 // Verifier answers whether an endpoint is a mining pool. It must bound its own time.

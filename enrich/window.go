@@ -1,6 +1,8 @@
 package enrich
 
 import (
+	"slices"
+
 	"github.com/minecanary/minecanary"
 )
 
@@ -73,6 +75,12 @@ func (e *Engine) hit(s *Suspect, w window, g ground) minecanary.Hit {
 	}
 	if h.Verdict.Status == "" {
 		h.Verdict.Status = minecanary.Unknown
+	}
+	if h.Login, h.ServerName = e.facts.said(s.Pair); h.ServerName == "" {
+		h.ServerName = e.names.of(s.Server)
+	}
+	if e.remark != nil {
+		h.Evidence = append(slices.Clip(h.Evidence), e.remark(&h)...)
 	}
 	return h
 }

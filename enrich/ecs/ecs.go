@@ -109,6 +109,8 @@ type Side struct {
 	Port    uint16 `json:"port"`
 	Bytes   uint64 `json:"bytes"`
 	Packets uint64 `json:"packets"`
+	// Domain is the name by which the server was reached, as far as sensors saw it.
+	Domain string `json:"domain,omitempty"`
 }
 
 type ip struct {
@@ -138,7 +140,8 @@ type observer struct {
 }
 
 type related struct {
-	IP []string `json:"ip"`
+	IP    []string `json:"ip"`
+	Hosts []string `json:"hosts,omitempty"`
 }
 
 type threat struct {
@@ -180,20 +183,22 @@ type zeek struct {
 
 // Minecanary is what ECS has no field for.
 type Minecanary struct {
-	Status     minecanary.HitStatus     `json:"status"`
-	Verdict    minecanary.VerdictStatus `json:"verdict"`
-	Scorer     string                   `json:"scorer"`
-	Score      float64                  `json:"score"`
-	Threshold  float64                  `json:"threshold"`
-	Criteria   []minecanary.Criterion   `json:"criteria"`
-	Evidence   []minecanary.Evidence    `json:"evidence"`
-	Coin       string                   `json:"coin,omitempty"`
-	Dialect    string                   `json:"dialect,omitempty"`
-	TLS        bool                     `json:"tls"`
-	EventScale uint32                   `json:"event_scale"`
-	Slices     uint32                   `json:"slices"`
-	FirstSeen  Time                     `json:"first_seen"`
-	LastSeen   Time                     `json:"last_seen"`
+	Status    minecanary.HitStatus     `json:"status"`
+	Verdict   minecanary.VerdictStatus `json:"verdict"`
+	Scorer    string                   `json:"scorer"`
+	Score     float64                  `json:"score"`
+	Threshold float64                  `json:"threshold"`
+	Criteria  []minecanary.Criterion   `json:"criteria"`
+	Evidence  []minecanary.Evidence    `json:"evidence"`
+	Coin      string                   `json:"coin,omitempty"`
+	Dialect   string                   `json:"dialect,omitempty"`
+	TLS       bool                     `json:"tls"`
+	// Login is what the client logged in with in clear text: a wallet, or an account at the pool.
+	Login      string `json:"login,omitempty"`
+	EventScale uint32 `json:"event_scale"`
+	Slices     uint32 `json:"slices"`
+	FirstSeen  Time   `json:"first_seen"`
+	LastSeen   Time   `json:"last_seen"`
 }
 
 func at(micro int64) Time { return Time(time.UnixMicro(micro)) }
@@ -213,8 +218,8 @@ func New(h *minecanary.Hit) *Document {
 			Start: at(w.First), End: at(w.Last), Duration: (w.Last - w.First) * 1000,
 			Reason: Reason(h),
 		},
-		Source:      Side{client, client, h.ClientPort, w.ClientBytes, w.ClientPackets},
-		Destination: Side{server, server, h.Server.Port, w.ServerBytes, w.ServerPackets},
+		Source:      Side{client, client, h.ClientPort, w.ClientBytes, w.ClientPackets, ""},
+		Destination: Side{server, server, h.Server.Port, w.ServerBytes, w.ServerPackets, h.ServerName},
 		Client:      ip{client},
 		Server:      ipPort{server, h.Server.Port},
 		Network: Network{
@@ -223,13 +228,16 @@ func New(h *minecanary.Hit) *Document {
 			Bytes:       w.ClientBytes + w.ServerBytes, Packets: w.ClientPackets + w.ServerPackets,
 		},
 		Observer: observer{Type: "ids", Name: h.Sensor},
-		Related:  related{[]string{client, server}},
+		Related:  related{IP: []string{client, server}},
 		Minecanary: &Minecanary{
 			Status: h.Status, Verdict: cmp.Or(h.Verdict.Status, minecanary.Unknown),
 			Scorer: h.Score.Scorer, Score: h.Score.Points, Threshold: h.Score.Threshold, Criteria: h.Score.Criteria,
-			Evidence: evidence(h), EventScale: h.EventScale, Slices: h.Seen.Counted(),
+			Evidence: evidence(h), Login: h.Login, EventScale: h.EventScale, Slices: h.Seen.Counted(),
 			FirstSeen: at(h.FirstSeen), LastSeen: at(h.LastSeen),
 		},
+	}
+	if h.ServerName != "" {
+		d.Related.Hosts = []string{h.ServerName}
 	}
 	switch uid := h.UID.String(); {
 	case strings.HasPrefix(uid, "C"):
@@ -262,6 +270,10 @@ func New(h *minecanary.Hit) *Document {
 		d.Event.Severity, d.Event.RiskScore = 60, 75
 		d.Rule = rule{"minecanary-known", "Connection to a known mining pool", "Crypto Currency Mining Activity Detected", reference}
 		d.Message = fmt.Sprintf("%s talks to %s, a known mining pool", client, h.Server)
+		if len(h.Evidence) > 0 && h.Evidence[0].Kind == "payload" {
+			d.Message = fmt.Sprintf("%s mines at %s by what the sensor saw of their talk", client, h.Server)
+			d.Network.Protocol = "stratum"
+		}
 		d.Threat = mitre
 	case minecanary.HitSuspected:
 		d.Event.Kind, d.Event.Category, d.Event.Type = "event", []string{"network"}, []string{"connection", "info"}
@@ -325,6 +337,9 @@ func evidence(h *minecanary.Hit) []minecanary.Evidence {
 func Reason(h *minecanary.Hit) string {
 	span := time.Duration(h.LastSeen-h.FirstSeen) * time.Microsecond
 	traffic := fmt.Sprintf("%s has sent to it for %s", h.Client, Span(span))
+	if h.Seen.ClientPackets+h.Seen.ServerPackets == 0 {
+		traffic = fmt.Sprintf("%s was seen there, without a record of its traffic yet", h.Client)
+	}
 	switch h.Status {
 	case minecanary.HitConfirmed:
 		over := ""
@@ -336,6 +351,9 @@ func Reason(h *minecanary.Hit) string {
 		why := "it is on a list"
 		if len(h.Evidence) > 0 {
 			why = h.Evidence[0].Summary
+			if h.Evidence[0].Kind == "payload" {
+				return fmt.Sprintf("%s: %s; %s", h.Server, why, traffic)
+			}
 		}
 		return fmt.Sprintf("%s is a known pool (%s); %s", h.Server, why, traffic)
 	}

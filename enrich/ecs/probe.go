@@ -81,7 +81,7 @@ func NewProbe(v minecanary.Verdict) *Probe {
 		Destination: target{server, server, v.Endpoint.Port},
 		Server:      ipPort{server, v.Endpoint.Port},
 		Network:     probeNetwork{Transport: v.Endpoint.Transport.String(), Type: networkType(v.Endpoint.Addr)},
-		Related:     related{[]string{server}},
+		Related:     related{IP: []string{server}},
 		Minecanary:  newFinding(v),
 	}
 	if v.Status == minecanary.Confirmed {
@@ -161,7 +161,7 @@ func NewPool(v minecanary.Verdict) *Pool {
 				FirstSeen: Time(first), LastSeen: Time(v.At), Marking: marking{"AMBER"},
 			},
 		},
-		Related:    related{[]string{server}},
+		Related:    related{IP: []string{server}},
 		Minecanary: newFinding(v),
 	}
 }

@@ -67,6 +67,9 @@ func documents() map[string]any {
 		docs["hit-"+string(status)] = New(&h)
 	}
 	h := hit()
+	h.ServerName, h.Login = "pool.example", "wallet.worker"
+	docs["hit-name"] = New(&h)
+	h = hit()
 	h.Client, h.Server, h.UID = netip.MustParseAddr("2001:db8:1::5"), six, minecanary.NewUID([]byte("1234567890"))
 	docs["hit-ipv6"] = New(&h)
 	h = hit()

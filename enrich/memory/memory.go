@@ -48,6 +48,8 @@ type Config struct {
 	// Clients bounds the clients of each endpoint, at most MaxClients; further ones are left out and counted as overflow,
 	// until others leave. 0 means DefaultClients.
 	Clients int
+	// Connections bounds those that are remembered because of their cumulative records; 0 means DefaultConnections.
+	Connections int
 	// Report is the length of a report window, Inactive the gap that ends a stretch.
 	Report, Inactive time.Duration
 	// Rank says how suspicious a suspect is, to choose who goes when the store is full: the lowest first, and among
@@ -55,6 +57,8 @@ type Config struct {
 	Rank func(*enrich.Suspect) float64
 	// File is the snapshot; "" means that Save does nothing.
 	File string
+	// Now is the wall clock, which bounds the event time of records; nil means time.Now.
+	Now func() time.Time
 }
 
 // key is client, server, port and transport, addresses in 16-byte form.
@@ -119,6 +123,8 @@ type Store struct {
 	clients  tally
 	left     map[key]struct{} // suspects that the present batch has left out
 
+	connections connections
+
 	sensors     []string
 	sensorIndex map[string]uint16
 
@@ -147,6 +153,12 @@ func New(cfg Config) *Store {
 		cfg.Clients = DefaultClients
 	}
 	cfg.Clients = min(cfg.Clients, MaxClients)
+	if cfg.Connections <= 0 {
+		cfg.Connections = DefaultConnections
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	return &Store{
 		cfg:         cfg,
 		report:      max(1, cfg.Report.Microseconds()),
@@ -155,6 +167,7 @@ func New(cfg Config) *Store {
 		index:       make([]uint64, 1024),
 		clients:     newTally(),
 		left:        map[key]struct{}{},
+		connections: newConnections(cfg.Connections, cfg.Now),
 		sensors:     []string{""},
 		sensorIndex: map[string]uint16{"": 0},
 		positions:   map[string]minecanary.Position{},
@@ -173,10 +186,14 @@ func (s *Store) Apply(_ context.Context, b *enrich.Batch, touched func(*enrich.S
 	fresh := !seen || b.Next.Compare(pos) > 0
 	clear(s.left)
 	for i := range b.Slices {
-		sl := &b.Slices[i]
+		sl, add := &b.Slices[i], fresh
 		k := keyOf(sl.Pair)
-		n := s.find(&k, fresh && s.cfg.Clients < 0)
-		if n == none && fresh {
+		cumulative := fresh && sl.Repeats()
+		if cumulative {
+			sl, add = s.connections.beyond(&k, sl)
+		}
+		n := s.find(&k, add && s.cfg.Clients < 0)
+		if n == none && add {
 			if s.clients.count(&k) >= s.cfg.Clients {
 				s.left[k] = struct{}{}
 				continue
@@ -184,10 +201,13 @@ func (s *Store) Apply(_ context.Context, b *enrich.Batch, touched func(*enrich.S
 			n = s.find(&k, true)
 		}
 		if n == none {
-			continue // a repeated batch whose suspect has left
+			continue // a repeated batch or record whose suspect has left
 		}
-		if fresh {
+		if add {
 			s.add(n, sl)
+			if cumulative {
+				s.connections.remember()
+			}
 		}
 		if touched != nil {
 			s.show(n, touched)
@@ -462,7 +482,7 @@ func (s *Store) Verdicts(context.Context) ([]minecanary.Verdict, error) {
 // VerdictsVersion implements enrich.Store.
 func (s *Store) VerdictsVersion() uint64 { return s.version }
 
-// Reset empties the suspects and keeps the memory for the next ones; verdicts and positions stay.
+// Reset empties the suspects and keeps the memory for the next ones; verdicts, positions and connections stay.
 func (s *Store) Reset() {
 	clear(s.index)
 	if s.cfg.Clients >= 0 {
@@ -482,6 +502,7 @@ func (s *Store) DropVerdicts(_ context.Context, before time.Time) error {
 func (s *Store) Stats() enrich.StoreStats {
 	st := s.stats
 	st.Suspects, st.Segments, st.Verdicts = s.suspects.used, s.segments.used, len(s.verdicts)
+	st.Connections, st.LeftOut = s.connections.len(), s.connections.leftOut
 	return st
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/enrich"
 	"github.com/minecanary/minecanary/enrich/storetest"
@@ -19,7 +21,7 @@ import (
 
 func testConfig(limit int, file string) Config {
 	return Config{
-		Max: limit, Clients: storetest.Clients, Report: storetest.Report, Inactive: storetest.Inactive, File: file,
+		Max: limit, Clients: storetest.Clients, Connections: storetest.Connections, Report: storetest.Report, Inactive: storetest.Inactive, File: file,
 		Rank: func(s *enrich.Suspect) float64 { return float64(s.Segments[0].Aggregate.ClientPackets) },
 	}
 }
@@ -169,12 +171,136 @@ func TestMemoryPerSuspect(t *testing.T) {
 	}
 }
 
+// TestMemoryPerConnection holds the promise of DefaultConnections.
+func TestMemoryPerConnection(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	cfg := testConfig(10, "")
+	cfg.Connections = 0
+	s := New(cfg)
+	one := []minecanary.Slices{storetest.Running("C", time.Minute)}
+	for i := range DefaultConnections {
+		one[0].UID = minecanary.NewUID(strconv.AppendInt([]byte("C"), int64(i), 10))
+		one[0].Final = i%2 == 0
+		s.Add(one)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	n := s.Stats().Connections
+	per := float64(after.HeapAlloc-before.HeapAlloc) / float64(n)
+	t.Logf("%.1f bytes per connection at %d", per, n)
+	if n < DefaultConnections*3/4 || per > 250 {
+		t.Errorf("%.1f bytes for each of %d connections", per, n)
+	}
+	runtime.KeepAlive(s)
+}
+
+// TestFutureEnd: an ended connection with a time far ahead does not make all running ones late when it is forgotten.
+func TestFutureEnd(t *testing.T) {
+	cfg := testConfig(10, "")
+	cfg.Connections = 8
+	now := storetest.Epoch.Add(time.Hour)
+	cfg.Now = func() time.Time { return now }
+	s := New(cfg)
+	ahead := storetest.Final("ahead", time.Minute)
+	ahead.End += (100 * 365 * 24 * time.Hour).Microseconds()
+	s.Add([]minecanary.Slices{ahead})
+	for i := range cfg.Connections {
+		s.Add([]minecanary.Slices{storetest.Final("C"+strconv.Itoa(i), time.Minute)})
+	}
+	if gone := s.connections.ended.last.Gone; gone != now.UnixMicro() {
+		t.Errorf("ended connections are forgotten up to %s, want the wall clock", time.UnixMicro(gone))
+	}
+	now = now.Add(time.Hour)
+	s.Add([]minecanary.Slices{storetest.Running("R", 90*time.Minute)})
+	if st := s.Stats(); st.LeftOut != 0 {
+		t.Errorf("%d records were left out", st.LeftOut)
+	}
+}
+
+// TestVersion1: a snapshot of the version before connections were remembered is read, and saved as the present one.
+func TestVersion1(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("testdata", "version1.state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "state")
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := New(testConfig(100, ""))
+	for i := range 4 {
+		want.Add([]minecanary.Slices{storetest.Slices(i%3, 1, storetest.Epoch.Add(time.Duration(i)*40*time.Minute), time.Minute)})
+	}
+	for range 2 {
+		s := New(testConfig(100, file))
+		if err := s.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(storetest.Dump(t, want), storetest.Dump(t, s)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if pos := s.positions["p"].Offset; pos != 4 {
+			t.Errorf("position %d, want 4", pos)
+		}
+		if err := s.Save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	saved, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		raw  []byte
+		want byte
+	}{{raw, 1}, {saved, snapshotVersion}} {
+		if got := c.raw[len(snapshotMagic)]; got != c.want {
+			t.Errorf("version %d, want %d", got, c.want)
+		}
+	}
+	saved[len(snapshotMagic)] = snapshotVersion + 1
+	if err := New(testConfig(100, "")).read(bytes.NewReader(saved)); !errors.Is(err, ErrSnapshot) {
+		t.Errorf("a newer version: %v", err)
+	}
+}
+
+// TestFewerConnections: a snapshot with more connections than may be remembered is cut down to them; what is forgotten is
+// not counted again.
+func TestFewerConnections(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	s := New(testConfig(100, file))
+	for i := range 40 {
+		s.Add([]minecanary.Slices{storetest.Running("R"+strconv.Itoa(i), 10*time.Minute), storetest.Final("F"+strconv.Itoa(i), 10*time.Minute)})
+	}
+	if err := s.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(100, file)
+	cfg.Connections = 40
+	back := New(cfg)
+	if err := back.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := storetest.Dump(t, back)
+	back.Add([]minecanary.Slices{storetest.Running("R1", 15*time.Minute), storetest.Running("F1", 9*time.Minute)})
+	if diff := cmp.Diff(want, storetest.Dump(t, back)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if st := back.Stats(); st.Connections > cfg.Connections || st.LeftOut != 2 {
+		t.Errorf("%+v, want two records to be left out", st)
+	}
+}
+
 // TestSaveIsWholeOrOld cuts and flips a snapshot at many places: nothing but the whole file loads.
 func TestSaveIsWholeOrOld(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state")
 	s := New(testConfig(100, file))
 	for i := range 20 {
-		b := &enrich.Batch{Partition: "p", Next: minecanary.Position{Offset: int64(i + 1)}, Slices: []minecanary.Slices{storetest.Slices(i, 1, storetest.Epoch, time.Minute)}}
+		b := &enrich.Batch{Partition: "p", Next: minecanary.Position{Offset: int64(i + 1)}, Slices: []minecanary.Slices{
+			storetest.Slices(i, 1, storetest.Epoch, time.Minute), storetest.Running("C"+strconv.Itoa(i), time.Minute),
+		}}
 		if _, err := s.Apply(t.Context(), b, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -244,12 +370,18 @@ func FuzzSnapshot(f *testing.F) {
 			f.Fatal(err)
 		}
 	}
+	s.Add([]minecanary.Slices{storetest.Running("Ca", time.Minute), storetest.Final("Cb", time.Minute)})
 	var buf bytes.Buffer
 	if err := s.write(f.Context(), &buf); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(buf.Bytes())
 	f.Add([]byte(snapshotMagic))
+	if old, err := os.ReadFile(filepath.Join("testdata", "version1.state")); err != nil {
+		f.Error(err)
+	} else {
+		f.Add(old)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := New(testConfig(100, ""))
 		if err := s.read(bytes.NewReader(b)); err != nil && !errors.Is(err, ErrSnapshot) {

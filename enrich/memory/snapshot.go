@@ -20,10 +20,13 @@ import (
 )
 
 // The snapshot: magic, version (uint32), length of the head (uint32), head as JSON, number of suspects (uint64), the
-// suspects, CRC-32C of everything before. Numbers are little endian.
+// suspects, since version 2 four times the number of connections (uint64) and the connections (running ones, then ended
+// ones; of each the old generation first), CRC-32C of everything before. Numbers are little endian.
 const (
 	snapshotMagic   = "MINECANARY-STATE"
-	snapshotVersion = 1
+	snapshotVersion = 2
+	// oldestVersion is the oldest that is read.
+	oldestVersion = 1
 	// maxHead bounds the head: positions, sensors, verdicts.
 	maxHead = 1 << 30
 )
@@ -37,6 +40,9 @@ type head struct {
 	Sensors   []string                       `json:"sensors"`
 	Verdicts  []minecanary.Verdict           `json:"verdicts"`
 	Stats     enrich.StoreStats              `json:"stats"`
+	// Running and Ended are the latest ends of connections (see rowConnection).
+	Running ends `json:"running,omitzero"`
+	Ended   ends `json:"ended,omitzero"`
 }
 
 // Rows have fixed sizes, as written by encoding/binary.
@@ -54,6 +60,11 @@ type rowSegment struct {
 	Sensor        uint16
 	Reports, Told uint8
 	Closed        bool
+}
+
+type rowConnection struct {
+	Connection connection
+	Totals     totals
 }
 
 // Save implements enrich.Store: the snapshot is replaced as a whole, by rename, after it has reached the disk. Whoever is
@@ -95,7 +106,10 @@ func (s *Store) write(ctx context.Context, to io.Writer) error {
 	if err != nil {
 		return err
 	}
-	h, err := json.Marshal(head{Positions: s.positions, Sensors: s.sensors, Verdicts: verdicts, Stats: s.stats})
+	h, err := json.Marshal(head{
+		Positions: s.positions, Sensors: s.sensors, Verdicts: verdicts, Stats: s.Stats(),
+		Running: s.connections.running.last, Ended: s.connections.ended.last,
+	})
 	if err != nil {
 		return err
 	}
@@ -131,6 +145,20 @@ func (s *Store) write(ctx context.Context, to io.Writer) error {
 				return err
 			}
 			b = b[:0]
+		}
+	}
+	for _, table := range s.connections.tables() {
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(table)))
+		for c, t := range table {
+			if b, err = binary.Append(b, binary.LittleEndian, &rowConnection{c, t}); err != nil {
+				return err
+			}
+			if len(b) > 1<<15 {
+				if _, err := w.Write(b); err != nil {
+					return err
+				}
+				b = b[:0]
+			}
 		}
 	}
 	if _, err := w.Write(b); err != nil {
@@ -198,8 +226,9 @@ func (s *Store) read(from io.Reader) error {
 	if _, err := io.ReadFull(r, fixed); err != nil || string(fixed[:len(snapshotMagic)]) != snapshotMagic {
 		return ErrSnapshot
 	}
-	if v := binary.LittleEndian.Uint32(fixed[len(snapshotMagic):]); v != snapshotVersion {
-		return fmt.Errorf("%w: version %d, this program knows %d", ErrSnapshot, v, snapshotVersion)
+	version := binary.LittleEndian.Uint32(fixed[len(snapshotMagic):])
+	if version < oldestVersion || version > snapshotVersion {
+		return fmt.Errorf("%w: version %d, this program knows %d to %d", ErrSnapshot, version, oldestVersion, snapshotVersion)
 	}
 	size := binary.LittleEndian.Uint32(fixed[len(snapshotMagic)+4:])
 	if size > maxHead {
@@ -251,6 +280,14 @@ func (s *Store) read(from io.Reader) error {
 			s.insert(row, seg)
 		}
 	}
+	if version >= 2 {
+		if err := s.readConnections(r); err != nil {
+			return err
+		}
+		s.connections.running.last, s.connections.ended.last = h.Running, h.Ended
+		s.connections.running.shrink()
+		s.connections.ended.shrink()
+	}
 	want := r.sum.Sum32()
 	var got uint32
 	if err := binary.Read(buffered, binary.LittleEndian, &got); err != nil || got != want {
@@ -265,7 +302,25 @@ func (s *Store) read(from io.Reader) error {
 			s.verdicts[v.Endpoint] = v
 		}
 	}
-	s.stats = h.Stats
+	s.stats, s.connections.leftOut = h.Stats, h.Stats.LeftOut
+	return nil
+}
+
+func (s *Store) readConnections(r io.Reader) error {
+	buf := make([]byte, binary.Size(rowConnection{}))
+	for _, table := range s.connections.tables() {
+		var count uint64
+		if err := binary.Read(r, binary.LittleEndian, &count); err != nil {
+			return fmt.Errorf("%w: cut off", ErrSnapshot)
+		}
+		for range count {
+			var row rowConnection
+			if err := readInto(r, buf, &row); err != nil {
+				return err
+			}
+			table[row.Connection] = row.Totals
+		}
+	}
 	return nil
 }
 

@@ -1,17 +1,23 @@
 -- Adds the suspects of one shard in some batches, one of each partition, and moves the shard's positions of the
 -- partitions: all or nothing.
 --
--- KEYS: the shard's meta hash, its verdicts, then the key of each suspect's endpoint.
+-- KEYS: the shard's meta hash, its verdicts, then the key of each suspect's endpoint; if there are cumulative records, that
+--       of the endpoint of each, and the shard's four tables of connections.
 -- ARGV: incarnation, number of partitions, for each its field, epoch, offset before, offset after and newest record end;
 --       then lowest record end, window length, inactive timeout (all times in microseconds), clients per endpoint,
 --       segments per suspect, lifetime of keys (seconds), and the suspects: for each a length byte, the client, two
---       length bytes, its segments.
+--       length bytes, its segments. If there are cumulative records they follow in the same form: what comes after the
+--       client is a byte that is 1 for the last record of a connection, a length byte, the connection's endpoint and name,
+--       and the record as a segment. Then there are arguments more: the number of these records, the wall clock, how many
+--       connections are remembered that are running, and that have ended, and how long they must be silent to be forgotten
+--       running (microseconds).
 -- A batch that ends before it begins tells that the partition's log was cut off there and goes on with other records: the
 -- position goes back with it.
 -- Replies: {"LOST"}, {"FENCED"} or {"BEHIND"} if a partition has to be started anew, {"MIXED"} if some batches had been
 --       added and others not; otherwise
 --       {1 if they were added, 0 if they had been; version of the verdicts; decided; suspects; overflow; aggregates},
---       the aggregates as in ARGV without the clients, of length 0 for what is not there.
+--       the aggregates as in ARGV without the clients, of length 0 for what is not there, and if there were cumulative
+--       records to add: connections that are remembered; records left out.
 local call, pack, floor = redis.call, cmsgpack.pack, math.floor
 local some, all_of = cmsgpack.unpack_limit, cmsgpack.unpack
 local byte, sub, char, bor = string.byte, string.sub, string.char, bit.bor
@@ -204,7 +210,144 @@ end
 
 local blob, at, out, n, added, overflow = ARGV[rest + 7], 1, {}, 0, 0, 0
 local limit, ttl = tonumber(ARGV[rest + 4]), ARGV[rest + 6]
-for k = 3, #KEYS do
+local cumulative = tonumber(ARGV[rest + 8] or '0')
+local ordinary = #KEYS
+local missed
+
+-- overflows notes that a suspect was left out, once.
+local function overflows(key, client)
+  missed = missed or {}
+  local name = key .. client
+  if not missed[name] then overflow = overflow + 1 end
+  missed[name] = true
+end
+
+local add, remember
+if cumulative > 0 then
+  -- Connections lie in generations, running ones in the first two tables and ended ones in the others: those that had a
+  -- record since the generations were turned are young, the others old, and the old ones are forgotten together. state
+  -- holds for either pair which table is the young one, and the latest ends of the young, of the old, and of those that
+  -- were forgotten.
+  local NOW, SILENCE = tonumber(ARGV[rest + 9]), tonumber(ARGV[rest + 12])
+  local tables = {KEYS[ordinary - 3], KEYS[ordinary - 2], KEYS[ordinary - 1], KEYS[ordinary]}
+  local most = {tonumber(ARGV[rest + 10]), tonumber(ARGV[rest + 11])}
+  ordinary = ordinary - 4 - cumulative
+  local were = call('HMGET', meta, 'k', 'l')
+  local state = were[1] and {all_of(were[1])} or {0, 0, 0, 0, 0, 0, 0, 0}
+  local left = tonumber(were[2] or '0')
+  local RUNNING, ENDED = 1, 2
+  local WHICH, YOUNG, OLD, GONE = -3, -2, -1, 0
+
+  local size = {}
+  for i = 1, 4 do size[i] = call('HLEN', tables[i]) end
+
+  local function young(kind) return 2 * kind - 1 + state[4 * kind + WHICH] end
+  local function old(kind) return 2 * kind - state[4 * kind + WHICH] end
+
+  -- find gives what is remembered of a connection, whether it is running, and the table.
+  local function find(id)
+    for kind = RUNNING, ENDED do
+      local i = young(kind)
+      for _ = 1, 2 do
+        local v = size[i] > 0 and call('HGET', tables[i], id)
+        if v then return v, kind, i end
+        i = old(kind)
+      end
+    end
+  end
+
+  -- room tells whether there is room for one more, at an event time. It forgets the old ones for that if it may.
+  local function room(kind, time)
+    local i, k, s = young(kind), old(kind), 4 * kind
+    local a, b = size[i], size[k]
+    if (2 * a >= most[kind] or a + b >= most[kind]) and (b == 0 or kind == ENDED or state[s + OLD] + SILENCE < time) then
+      if b > 0 then
+        state[s + GONE] = math.max(state[s + GONE], state[s + OLD])
+        call('DEL', tables[k])
+        size[k] = 0
+      end
+      state[s + WHICH], state[s + OLD], state[s + YOUNG] = 1 - state[s + WHICH], state[s + YOUNG], 0
+    end
+    return size[i] + size[k] < most[kind]
+  end
+
+  -- beyond compares a record with what is remembered of its connection, the highest counters seen and the latest end: it
+  -- gives what is new as a segment, if there is anything, what is to be remembered, the latest end, and whether it is later.
+  local function beyond(record, value)
+    local l, d, cf, cl, cp, sp, cb, sb, cy, sy, up, ub, ak, ap, ot, rc, fl, po, se, uid = all_of(record)
+    local counts, sum, news, more = {cp, sp, cb, sb, cy, sy, cp - up, cb - ub, ak, ap, ot}, {all_of(value)}, {}, false
+    for i = 1, 11 do
+      news[i] = math.max(counts[i] - sum[i], 0)
+      if news[i] > 0 then sum[i], more = counts[i], true end
+    end
+    local before = sum[12]
+    if l > before then sum[12] = l end
+    value = pack(unpack(sum))
+    if not more then return nil, value, sum[12], l > before end
+    local first, counted = l - d, l - d + cf
+    if before > first then first = before end
+    if first > l then first = l end
+    return pack(l, l - first, math.max(counted - first, 0), 0, news[1], news[2], news[3], news[4], news[5], news[6], news[1] - news[7],
+      news[3] - news[8], news[9], news[10], news[11], 1, fl, po, se, uid), value, sum[12], l > before
+  end
+
+  -- add adds to a suspect what is new in a cumulative record, and gives it; connections.go of the store in memory does the
+  -- same.
+  add = function(have, key, client, text)
+    local name = 2 + byte(text, 2)
+    local id, final, record = char(#client) .. client .. sub(text, 3, name), byte(text) == 1, sub(text, name + 1)
+    local value, kind, where = find(id)
+    local becomes, time = RUNNING, nil
+    if final or kind == ENDED then becomes = ENDED end
+    if kind then
+      local news, last, later
+      news, value, last, later = beyond(record, value)
+      if not news and not later and kind == becomes then return have end
+      record, time = news, math.min(last, NOW)
+    else
+      local _, l, d, _, _, cp, sp, cb, sb, cy, sy, up, ub, ak, ap, ot = some(record, 15, 0)
+      if cp + sp + cb + sb + cy + sy + ak + ap + ot == 0 then return have end
+      time = math.min(l, NOW)
+      if not final and (l <= state[4 * ENDED + GONE] or l - d <= state[4 * RUNNING + GONE] or not room(RUNNING, time)) then
+        left = left + 1
+        return have
+      end
+      value = pack(cp, sp, cb, sb, cy, sy, cp - up, cb - ub, ak, ap, ot, l)
+    end
+    if record then
+      local begun = false
+      if have then
+        have = merge(have, record)
+      else
+        local clients = call('HLEN', key)
+        if clients >= limit then
+          overflows(key, client)
+          return have
+        end
+        have, begun, added = merge_all({}, record), clients == 0, added + 1
+      end
+      call('HSET', key, client, have)
+      if begun then call('EXPIRE', key, ttl) end
+    end
+    if becomes == ENDED then room(ENDED, time) end
+    local i = young(becomes)
+    if kind and where ~= i then size[where] = size[where] - call('HDEL', tables[where], id) end
+    local first = size[i] == 0
+    size[i] = size[i] + call('HSET', tables[i], id, value)
+    if first then call('EXPIRE', tables[i], ttl) end
+    state[4 * becomes + YOUNG] = math.max(state[4 * becomes + YOUNG], time)
+    return have
+  end
+
+  -- remember keeps the state of the tables.
+  remember = function(reply)
+    local n = size[1] + size[2] + size[3] + size[4]
+    call('HSET', meta, 'k', pack(unpack(state)), 'l', left, 'n', n)
+    reply[7], reply[8] = n, left
+  end
+end
+
+for k = 3, ordinary + cumulative do
   local key = KEYS[k]
   local l = byte(blob, at)
   local client = sub(blob, at + 1, at + l)
@@ -213,13 +356,15 @@ for k = 3, #KEYS do
   local have = call('HGET', key, client)
   if fresh then
     local delta = sub(blob, at + 2, at + 1 + size)
-    if have then
+    if k > ordinary then
+      have = add(have, key, client, delta)
+    elseif have then
       have = merge(have, delta)
       call('HSET', key, client, have)
     else
       local clients = call('HLEN', key)
       if clients >= limit then
-        overflow = overflow + 1
+        overflows(key, client)
       else
         have = delta
         if late then have = merge_all({}, delta) end
@@ -246,4 +391,6 @@ if fresh then
   if lowest and m[5] and (not m[6] or lowest < tonumber(m[6])) then call('HSET', meta, 't', lowest) end
   call('EXPIRE', meta, ttl - 86400)
 end
-return {fresh and 1 or 0, call('HGET', KEYS[2], '') or '', decided, count, over, table.concat(out)}
+local reply = {fresh and 1 or 0, call('HGET', KEYS[2], '') or '', decided, count, over, table.concat(out)}
+if fresh and remember then remember(reply) end
+return reply

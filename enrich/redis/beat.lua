@@ -5,12 +5,13 @@
 --       partitions in three arguments each: field, epoch, milliseconds for which it counts as idle.
 -- Replies: {"LOST"}, or {1 if the duty is this process's, 2 if it is nobody's, decided, reopenings, reopenings decided,
 --       suspects, overflow, version of the verdicts, all partitions as field, newest record end and whether it is idle,
---       for each of ARGV's partitions its offset, or a word if it has to be started anew}.
+--       for each of ARGV's partitions its offset, or a word if it has to be started anew, connections that are
+--       remembered, cumulative records that were left out}.
 local meta = KEYS[1]
 redis.call('HDEL', meta, '-') -- see settle.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local m = redis.call('HMGET', meta, 'i', 'd', 'x', 'w', 'r', 'c', 'o', 's')
+local m = redis.call('HMGET', meta, 'i', 'd', 'x', 'w', 'r', 'c', 'o', 's', 'n', 'l')
 if m[1] ~= ARGV[1] then return {'LOST'} end
 local mine = m[2] == ARGV[2]
 local free = not m[2] or tonumber(m[3] or '0') <= now
@@ -50,4 +51,4 @@ for i = 1, #all, 2 do
   end
 end
 return {mine and 1 or free and 2 or 0, tonumber(m[4] or '0'), tonumber(m[5] or '0'), tonumber(m[8] or '0'), tonumber(m[6] or '0'), tonumber(m[7] or '0'),
-  redis.call('HGET', KEYS[2], '') or '', parts, bad}
+  redis.call('HGET', KEYS[2], '') or '', parts, bad, tonumber(m[9] or '0'), tonumber(m[10] or '0')}

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -25,8 +27,26 @@ import (
 	"github.com/minecanary/minecanary/internal/stack"
 )
 
+// randomSlices makes the slices of one partition. Those of one connection are in one partition, as what its records bring
+// a window depends on their order.
 func randomSlices(rng *rand.Rand, n int) (out []minecanary.Slices) {
-	for range n {
+	var open []minecanary.Slices
+	salt := rng.Uint32()
+	for i := range n {
+		if len(open) > 0 && rng.IntN(3) == 0 {
+			k := rng.IntN(len(open))
+			sl := open[k]
+			open[k] = goesOn(rng, sl)
+			out = append(out, sl)
+			if rng.IntN(5) == 0 {
+				out[len(out)-1].Final = true
+				open = slices.Delete(open, k, k+1)
+			}
+			if rng.IntN(4) == 0 {
+				open = append(open, out[rng.IntN(len(out))]) // comes late, or once more
+			}
+			continue
+		}
 		start := storetest.Epoch.Add(time.Duration(rng.IntN(5*3600*1000)) * time.Millisecond)
 		sl := storetest.Slices(rng.IntN(40), rng.IntN(9), start, time.Duration(rng.IntN(1500))*time.Second)
 		sl.Services = minecanary.Services(1 << rng.IntN(5))
@@ -38,9 +58,37 @@ func randomSlices(rng *rand.Rand, n int) (out []minecanary.Slices) {
 			sl.End = sl.Start // ties are decided by the connection's name
 			sl.UID = minecanary.NewUID(fmt.Appendf(nil, "C%x", rng.Uint64()))
 		}
+		if rng.IntN(8) == 0 {
+			sl.Cumulative, sl.UID = true, minecanary.NewUID(fmt.Appendf(nil, "C%x%x", salt, i))
+			open = append(open, sl)
+		}
 		out = append(out, sl)
 	}
 	return out
+}
+
+// goesOn gives a later record of a connection.
+func goesOn(rng *rand.Rand, sl minecanary.Slices) minecanary.Slices {
+	more := func(v *uint64, most uint64) { *v += rng.Uint64N(most) }
+	sl.End += rng.Int64N(3600e6)
+	for _, v := range []*uint64{&sl.ClientPackets, &sl.ServerPackets, &sl.ClientPayload, &sl.ServerPayload} {
+		more(v, 500)
+	}
+	more(&sl.ClientBytes, 1<<20)
+	more(&sl.ServerBytes, 1<<33)
+	for _, v := range []*uint32{&sl.Ack, &sl.AckPush, &sl.Other} {
+		if rng.IntN(3) == 0 {
+			*v += rng.Uint32N(8)
+		}
+	}
+	if sl.Counted() > 0 {
+		more(&sl.CountedPackets, 500)
+		more(&sl.CountedBytes, 1<<20)
+		if sl.CountedStart == 0 {
+			sl.CountedStart = sl.Start + rng.Int64N(60e6)
+		}
+	}
+	return sl
 }
 
 // masters does something on every master.
@@ -338,13 +386,35 @@ func zipf(n, suspects int) []minecanary.Slices {
 	return out
 }
 
+// usedCPU is the processor time that a server has used, in seconds.
+func usedCPU(tb testing.TB, client redis.UniversalClient) (sum float64) {
+	tb.Helper()
+	info := must(client.Info(tb.Context(), "cpu").Result())(tb)
+	for _, name := range []string{"used_cpu_user:", "used_cpu_sys:"} {
+		_, rest, _ := strings.Cut(info, name)
+		line, _, _ := strings.Cut(rest, "\r")
+		sum += must(strconv.ParseFloat(line, 64))(tb)
+	}
+	return sum
+}
+
 // BenchmarkApply applies batches of 10,000 records, Zipf-distributed over 200,000 suspects, and shows each suspect. It prints
 // the processor time of this process, the server's apart.
-func BenchmarkApply(b *testing.B) {
+func BenchmarkApply(b *testing.B) { benchmarkApply(b, 0) }
+
+// BenchmarkApplyCumulative is BenchmarkApply with every tenth record cumulative, and the last of its connection.
+func BenchmarkApplyCumulative(b *testing.B) { benchmarkApply(b, 10) }
+
+func benchmarkApply(b *testing.B, cumulative int) {
+	b.Helper()
 	svc := stack.Redis(b, stack.Single)
 	s := open(b, dial(b, ClientConfig{Mode: Single, Addrs: svc.Addrs}), "b", 0).Store
 	const size = 10_000
 	all := zipf(50*size, 200_000)
+	for i := range all {
+		all[i].Cumulative = cumulative > 0 && i%cumulative == 0
+		all[i].Final = all[i].Cumulative
+	}
 	at, _, token, err := s.Claim(b.Context(), "t/0", -1, func(bool) (int64, error) { return 0, nil })
 	if err != nil {
 		b.Fatal(err)
@@ -354,6 +424,7 @@ func BenchmarkApply(b *testing.B) {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
 		b.Fatal(err)
 	}
+	server := usedCPU(b, s.client)
 	for i := 0; b.Loop(); i++ {
 		k := i % 50 * size
 		_, err := s.Apply(context.Background(), &enrich.Batch{
@@ -369,6 +440,7 @@ func BenchmarkApply(b *testing.B) {
 	}
 	cpu := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
 	b.ReportMetric(float64(cpu)/float64(b.N*size)/1000, "client-CPU-µs/record")
+	b.ReportMetric((usedCPU(b, s.client)-server)/float64(b.N*size)*1e6, "server-CPU-µs/record")
 	b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "records/s")
 	b.ReportMetric(float64(shown)/float64(b.N*size), "updates/record")
 }

@@ -29,7 +29,9 @@ type call struct {
 	blob    []byte
 	pairs   []minecanary.Pair
 	minLast int64
-	answer  string
+	// cumulative is how many of the pairs, the last ones, are of a cumulative record each.
+	cumulative int
+	answer     string
 }
 
 func newGathered(cfg Config) *gathered {
@@ -105,55 +107,131 @@ func (s *Store) applyAll(ctx context.Context, g *gathered, touched func(*enrich.
 	return out, nil
 }
 
-// gather adds up the slices of batches per suspect and lays out the calls. It asks nobody: what it does not know it
-// leaves for renewed.
+// gather adds up the slices of batches per suspect and lays out the calls. Cumulative records go one by one, as only the
+// state tells what is new in them. It asks nobody: what it does not know it leaves for renewed.
 func (s *Store) gather(g *gathered, batches []*enrich.Batch, incs []string) {
 	g.batches, g.incs, g.whole = batches, incs, true
 	s.sensorsMu.Lock()
 	g.sensors = s.sensorsTurn
 	s.sensorsMu.Unlock()
 	g.scratch.Reset()
+	cumulative := false
 	for _, b := range batches {
-		g.scratch.Add(b.Slices)
+		from := 0
+		for i := range b.Slices {
+			if b.Slices[i].Repeats() {
+				g.scratch.Add(b.Slices[from:i])
+				cumulative, from = true, i+1
+			}
+		}
+		g.scratch.Add(b.Slices[from:])
 	}
 	for i := range g.calls {
 		c := &g.calls[i]
 		c.keys = append(c.keys[:0], s.key(i, "m"), s.key(i, "v"))
-		c.blob, c.pairs, c.minLast, c.answer = c.blob[:0], c.pairs[:0], math.MaxInt64>>10, ""
+		c.blob, c.pairs, c.minLast, c.cumulative, c.answer = c.blob[:0], c.pairs[:0], math.MaxInt64>>10, 0, ""
 	}
-	key := []byte(s.cfg.Prefix + "{00}e000000")
-	base := len(key)
-	tag := len(s.cfg.Prefix) + 1
-	const hex = "0123456789abcdef"
-	var sensor string
-	var number uint32
+	l := s.layout(g)
 	g.scratch.View(func(v *enrich.Suspect) {
-		key = appendEndpoint(key[:base], v.Server)
-		i := shardOf(key[base:], s.cfg.Shards)
-		key[tag], key[tag+1] = hex[i>>4], hex[i&15]
-		copy(key[base-6:base], incs[i])
-		c := &g.calls[i]
-		c.keys = append(c.keys, string(key))
-		c.pairs = append(c.pairs, v.Pair)
-		at := len(c.blob)
-		c.blob = append(c.blob, 0)
-		c.blob = appendAddr(c.blob, v.Client)
-		c.blob[at] = byte(len(c.blob) - at - 1)
-		at = len(c.blob)
-		c.blob = append(c.blob, 0, 0)
+		c, at := l.begin(&v.Pair)
 		for k := range v.Segments {
 			seg := &v.Segments[k]
 			c.minLast = min(c.minLast, seg.Aggregate.Last)
-			if seg.Sensor != sensor {
-				var known bool
-				number, known = s.knownSensor(seg.Sensor)
-				sensor, g.whole = seg.Sensor, g.whole && known
-			}
-			one := segment{aggregate: seg.Aggregate, port: seg.ClientPort, sensor: number, uid: seg.UID}
-			c.blob = one.append(c.blob)
+			c.blob = l.segment(c.blob, &seg.Aggregate, seg.ClientPort, seg.Sensor, seg.UID)
 		}
-		binary.BigEndian.PutUint16(c.blob[at:], uint16(len(c.blob)-at-2))
+		c.end(at)
 	})
+	if !cumulative {
+		return
+	}
+	for _, b := range batches {
+		for i := range b.Slices {
+			sl := &b.Slices[i]
+			if !sl.Repeats() {
+				continue
+			}
+			c, at := l.begin(&sl.Pair)
+			c.cumulative++
+			c.blob = l.record(c.blob, sl)
+			c.end(at)
+		}
+	}
+	for i := range g.calls {
+		if c := &g.calls[i]; c.cumulative > 0 {
+			c.keys = append(c.keys, s.tables(i, incs[i])...)
+		}
+	}
+}
+
+// tables are the keys of the connections that a shard remembers.
+func (s *Store) tables(shard int, inc string) []string {
+	key := s.key(shard, "k"+inc)
+	return []string{key + "a", key + "b", key + "c", key + "d"}
+}
+
+// layout lays out calls. It remembers the last sensor's number.
+type layout struct {
+	s         *Store
+	g         *gathered
+	key       []byte // of an endpoint, up to base the same but for shard and incarnation
+	base, tag int
+	sensor    string
+	number    uint32
+}
+
+func (s *Store) layout(g *gathered) layout {
+	key := []byte(s.cfg.Prefix + "{00}e000000")
+	return layout{s: s, g: g, key: key, base: len(key), tag: len(s.cfg.Prefix) + 1}
+}
+
+// begin lays out key and client of a suspect, and room for a length, which it gives the place of.
+func (l *layout) begin(p *minecanary.Pair) (c *call, at int) {
+	const hex = "0123456789abcdef"
+	l.key = appendEndpoint(l.key[:l.base], p.Server)
+	i := shardOf(l.key[l.base:], l.s.cfg.Shards)
+	l.key[l.tag], l.key[l.tag+1] = hex[i>>4], hex[i&15]
+	copy(l.key[l.base-6:l.base], l.g.incs[i])
+	c = &l.g.calls[i]
+	c.keys = append(c.keys, string(l.key))
+	c.pairs = append(c.pairs, *p)
+	at = len(c.blob)
+	c.blob = append(c.blob, 0)
+	c.blob = appendAddr(c.blob, p.Client)
+	c.blob[at] = byte(len(c.blob) - at - 1)
+	at = len(c.blob)
+	c.blob = append(c.blob, 0, 0)
+	return c, at
+}
+
+// end fills in the length at a place.
+func (c *call) end(at int) { binary.BigEndian.PutUint16(c.blob[at:], uint16(len(c.blob)-at-2)) }
+
+func (l *layout) segment(b []byte, a *minecanary.Aggregate, port uint16, sensor string, uid minecanary.UID) []byte {
+	if sensor != l.sensor {
+		var known bool
+		l.number, known = l.s.knownSensor(sensor)
+		l.sensor, l.g.whole = sensor, l.g.whole && known
+	}
+	one := segment{aggregate: *a, port: port, sensor: l.number, uid: uid}
+	return one.append(b)
+}
+
+// record lays out a cumulative record: whether it is the last of its connection, the connection's endpoint and name, and
+// the record as a segment.
+func (l *layout) record(b []byte, sl *minecanary.Slices) []byte {
+	final := byte(0)
+	if sl.Final {
+		final = 1
+	}
+	at := len(b) + 1
+	b = append(b, final, 0, 0)
+	b = appendEndpoint(b, sl.Server)
+	b[at+1] = byte(len(b) - at - 2)
+	b = appendUID(b, sl.UID)
+	b[at] = byte(len(b) - at - 1)
+	var a minecanary.Aggregate
+	a.Add(sl)
+	return l.segment(b, &a, sl.ClientPort, sl.Sensor, sl.UID)
 }
 
 // renewed gathers once more what was gathered before something was known that matters: which incarnation of the shards

@@ -675,9 +675,15 @@ func lifetimes(t *testing.T, two func(*testing.T) (a, b *Store)) {
 	now := time.Now()
 	a.cfg.Now = func() time.Time { return now }
 	from, token := claim(t, a)
-	applyOK(t, a, batchOf(token, from, 1, storetest.Slices(1, 1, storetest.Epoch, time.Minute)))
-	beatNow(t, a)
+	applyOK(t, a, batchOf(token, from, 1, storetest.Slices(1, 1, storetest.Epoch, time.Minute), storetest.Running("Ca", time.Minute)))
 	all := must(a.client.Keys(t.Context(), a.cfg.Prefix+"{*").Result())(t)
+	for _, key := range all {
+		if ttl := must(a.client.TTL(t.Context(), key).Result())(t); ttl <= 0 && !strings.Contains(key, "{all}") {
+			t.Errorf("%q never ends", key)
+		}
+	}
+	beatNow(t, a)
+	all = must(a.client.Keys(t.Context(), a.cfg.Prefix+"{*").Result())(t)
 	set := func(d time.Duration) {
 		t.Helper()
 		for _, key := range all {
@@ -688,6 +694,12 @@ func lifetimes(t *testing.T, two func(*testing.T) (a, b *Store)) {
 	}
 	want := func(refreshed bool) {
 		t.Helper()
+		tables := 0
+		defer func() {
+			if refreshed && tables != 1 {
+				t.Errorf("%d tables of connections, want 1", tables)
+			}
+		}()
 		for _, key := range all {
 			ttl := must(a.client.TTL(t.Context(), key).Result())(t)
 			least := time.Duration(0)
@@ -695,6 +707,9 @@ func lifetimes(t *testing.T, two func(*testing.T) (a, b *Store)) {
 			case !refreshed:
 			case strings.Contains(key, "}e"):
 				least = keyLife - time.Hour
+			case strings.Contains(key, "}k"):
+				least = keyLife - time.Hour
+				tables++
 			case strings.HasSuffix(key, "}m"):
 				least = keyLife - 25*time.Hour
 			}
@@ -854,6 +869,37 @@ func usedMemory(tb testing.TB, client redis.UniversalClient) int {
 	_, rest, _ := strings.Cut(info, "used_memory:")
 	line, _, _ := strings.Cut(rest, "\r")
 	return must(strconv.Atoi(line))(tb)
+}
+
+// TestMemoryPerConnection measures what a connection takes that is remembered.
+func TestMemoryPerConnection(t *testing.T) {
+	svc := stack.Redis(t, stack.Single)
+	client := dial(t, ClientConfig{Mode: Single, Addrs: svc.Addrs})
+	s := open(t, client, "mc", 0).Store
+	s.cfg.Connections = DefaultConnections
+	from, token := claim(t, s)
+	const size = 20_000
+	list := func(i int, uid string) []minecanary.Slices {
+		sl := make([]minecanary.Slices, size)
+		for k := range sl {
+			sl[k] = storetest.Running(fmt.Sprintf("C%s%011d", uid, int(i)*size+k), 5*time.Hour)
+			sl[k].Server.Port = uint16(k)
+			sl[k].End += int64(k) // 300 packets and 12,000 bytes in 5 h
+		}
+		return sl
+	}
+	applyOK(t, s, batchOf(token, from, from+1, list(0, "first0")...)) // the suspects
+	before := usedMemory(t, client)
+	const n = 300_000
+	for i := range n / size {
+		at := from + 1 + int64(i)
+		applyOK(t, s, batchOf(token, at, at+1, list(i, "second")...))
+	}
+	per := float64(usedMemory(t, client)-before) / n
+	t.Logf("%.1f bytes of Redis per connection", per)
+	if got := s.Stats().Connections; got != n+size || per > 250 {
+		t.Errorf("%.1f bytes for each of %d connections", per, got)
+	}
 }
 
 // TestMemoryPerSuspect holds the promise of at most 250 bytes of Redis for each of a million suspects.

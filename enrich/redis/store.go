@@ -27,6 +27,10 @@ const (
 	DefaultClients = 10_000
 	// DefaultMax bounds the suspects of all shards together; beyond it the least suspicious go.
 	DefaultMax = 10_000_000
+	// DefaultConnections bounds the connections of all shards together that are remembered because of their cumulative
+	// records; each shard has its part, half of it for running ones, half for ended ones. One takes about 130
+	// bytes (TestMemoryPerConnection).
+	DefaultConnections = 1_000_000
 	// DefaultSegments bounds the segments of one suspect; beyond it the two oldest become one.
 	DefaultSegments = memory.DefaultSegments
 	// MaxSegments is the highest such bound: a suspect has to fit in one call of a script, whose length field has two
@@ -68,6 +72,8 @@ type Config struct {
 	Shards int
 	// Max bounds the suspects, Clients those of one endpoint, Segments the segments of each; 0 for the defaults.
 	Max, Clients, Segments int
+	// Connections bounds those that are remembered because of their cumulative records; 0 for the default.
+	Connections int
 	// Report is the length of a report window, Inactive the gap that ends a stretch.
 	Report, Inactive time.Duration
 	// Topics are those that are read; nil: all. Partitions of others hold nothing back.
@@ -140,6 +146,8 @@ type shard struct {
 	decided           enrich.Window
 	suspects          int64
 	overflow          int64
+	connections       int64
+	leftOut           int64
 	reopened, settled int64
 	given             int64 // the reopenings when the shard was given to be decided
 	newest            int64 // latest record end of all partitions
@@ -177,6 +185,7 @@ func New(client redis.UniversalClient, cfg Config) (*Store, error) {
 	def(&cfg.Max, DefaultMax)
 	def(&cfg.Clients, DefaultClients)
 	def(&cfg.Segments, DefaultSegments)
+	def(&cfg.Connections, DefaultConnections)
 	if cfg.Segments > MaxSegments {
 		return nil, fmt.Errorf("redis: %d segments, at most %d", cfg.Segments, MaxSegments)
 	}
@@ -334,7 +343,7 @@ func (s *Store) together(ctx context.Context, g *gathered, touched func(*enrich.
 		if err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
-		if len(a) != 6 {
+		if len(a) < 6 {
 			one = false
 			why = append(why, fmt.Sprintf("shard %d says %v", i, a))
 			return nil
@@ -352,6 +361,10 @@ func (s *Store) together(ctx context.Context, g *gathered, touched func(*enrich.
 		sh.suspects, _ = a[3].(int64)
 		sh.overflow, _ = a[4].(int64)
 		g.calls[i].answer, _ = a[5].(string)
+		if len(a) > 7 {
+			sh.connections, _ = a[6].(int64)
+			sh.leftOut, _ = a[7].(int64)
+		}
 		if touched == nil || version != sh.version {
 			return nil // shown when its verdicts are known
 		}
@@ -390,12 +403,16 @@ func (s *Store) send(ctx context.Context, g *gathered, parts []*partition, answe
 	}
 	rest := len(head)
 	head = append(head, int64(0), s.report, s.cfg.Inactive.Microseconds(), s.cfg.Clients, s.cfg.Segments, int64(keyLife.Seconds()), "")
+	now, half := s.cfg.Now().UnixMicro(), max(2, s.cfg.Connections/s.cfg.Shards/2)
 	return s.run(ctx, len(g.calls), func(pipe redis.Pipeliner, i int) redis.Cmder {
 		c := &g.calls[i]
 		args := slices.Clone(head)
 		args[0], args[rest], args[rest+6] = g.incs[i], c.minLast, c.blob
 		for k, p := range parts {
 			args[2+5*k+1] = p.epochs[i]
+		}
+		if c.cumulative > 0 {
+			args = append(args, c.cumulative, now, half, half, memory.Silence.Microseconds())
 		}
 		return applyScript.EvalSha(ctx, pipe, c.keys, args...)
 	}, answer)
@@ -529,7 +546,7 @@ func (s *Store) beat(ctx context.Context) error {
 			return fmt.Errorf("redis: %w", err)
 		}
 		sh := &s.shards[i]
-		if len(a) != 9 {
+		if len(a) != 11 {
 			sh.duty, sh.free = false, false
 			unknown = append(unknown, i)
 			for _, p := range mine {
@@ -542,6 +559,7 @@ func (s *Store) beat(ctx context.Context) error {
 		sh.decided = enrich.Window(num(1))
 		sh.reopened, sh.settled = num(2), num(3)
 		sh.suspects, sh.overflow = num(4), num(5)
+		sh.connections, sh.leftOut = num(9), num(10)
 		if version, _ := a[6].(string); version != sh.version {
 			stale = append(stale, i)
 		}
@@ -575,6 +593,7 @@ func (s *Store) forget(shards []int, incs []string) {
 	defer s.mu.Unlock()
 	for _, i := range shards {
 		s.shards[i].decided, s.shards[i].suspects, s.shards[i].overflow = 0, 0, 0
+		s.shards[i].connections, s.shards[i].leftOut = 0, 0
 		if s.inc[i] == incs[i] {
 			s.inc[i] = ""
 		}
@@ -686,6 +705,15 @@ func (s *Store) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// What is remembered of connections, too, must not end before the positions.
+	tables := len(s.tables(0, ""))
+	err = s.run(ctx, len(mine)*tables, func(p redis.Pipeliner, k int) redis.Cmder {
+		i := mine[k/tables]
+		return p.Expire(ctx, s.tables(i, s.incOf(i))[k%tables], keyLife)
+	}, func(int, redis.Cmder) error { return nil })
+	if err != nil {
+		return err
+	}
 	return s.run(ctx, len(mine), func(p redis.Pipeliner, k int) redis.Cmder {
 		return p.Expire(ctx, s.key(mine[k], "m"), keyLife-24*time.Hour)
 	}, func(int, redis.Cmder) error { return nil })
@@ -738,6 +766,8 @@ func (s *Store) Stats() enrich.StoreStats {
 	for i := range s.shards {
 		out.Suspects += int(s.shards[i].suspects)
 		out.Overflow += uint64(s.shards[i].overflow)
+		out.Connections += int(s.shards[i].connections)
+		out.LeftOut += uint64(s.shards[i].leftOut)
 		out.Verdicts += len(s.shards[i].verdicts)
 	}
 	return out

@@ -80,7 +80,7 @@ func (c *claimed) Stats() enrich.StoreStats {
 func open(tb testing.TB, client redis.UniversalClient, prefix string, limit int) *claimed {
 	tb.Helper()
 	s, err := New(client, Config{
-		Prefix: prefix, Max: limit, Clients: storetest.Clients, Report: storetest.Report, Inactive: storetest.Inactive,
+		Prefix: prefix, Max: limit, Clients: storetest.Clients, Connections: DefaultShards * storetest.Connections, Report: storetest.Report, Inactive: storetest.Inactive,
 		Rank:    func(v *enrich.Suspect) float64 { return float64(v.Segments[0].Aggregate.ClientPackets) },
 		OnError: func(err error) { tb.Log(err) },
 	})

@@ -15,11 +15,13 @@ import (
 	"github.com/minecanary/minecanary/enrich"
 )
 
-// What a store under test is made with: its timeouts, and its bound on the clients of one endpoint.
+// What a store under test is made with: its timeouts, its bound on the clients of one endpoint, and on the connections
+// that are remembered of one shard.
 const (
-	Report   = time.Hour
-	Inactive = 15 * time.Minute
-	Clients  = 250
+	Report      = time.Hour
+	Inactive    = 15 * time.Minute
+	Clients     = 250
+	Connections = 2000
 )
 
 // Run runs the suite. open gives a new, empty store with room for max suspects; reopen gives one that holds what the
@@ -33,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T, limit int) enrich.Store, reopen f
 	t.Run("keeps verdicts", func(t *testing.T) { verdicts(t, open(t, 100)) })
 	t.Run("is bounded", func(t *testing.T) { bounded(t, open(t, 64)) })
 	t.Run("bounds the clients of an endpoint", func(t *testing.T) { overflow(t, open(t, 1000)) })
+	t.Run("cumulative records", func(t *testing.T) { cumulative(t, open, reopen) })
 	if reopen != nil {
 		t.Run("comes back with state and positions", func(t *testing.T) { comesBack(t, open(t, 1000), reopen) })
 	}
