@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"os"
@@ -124,6 +125,9 @@ type Options struct {
 	// OnError, if set, is told when the file cannot be read; the accounts are then those from before. It is told once
 	// for as long as the reason is the same.
 	OnError func(error)
+	// Log is told of logins and tokens that are refused, with the name, quoted, and the address; nil is silence. It never
+	// gets a password or a token, and not more than twelve lines a minute for long.
+	Log *slog.Logger
 	// Cost of new passwords; zero means DefaultCost. With one that cannot be no password is set.
 	Cost Cost
 	// Secure tells whether a request came over TLS; nil means that this process itself spoke TLS. Where a proxy does,
@@ -149,6 +153,7 @@ type Accounts struct {
 
 	sessions sessions
 	failures failures
+	refused  *refusals
 }
 
 // Open gives the accounts of a file, usually FileName in state.dir. A file that is missing holds none. It does no I/O.
@@ -171,6 +176,7 @@ func Open(path string, opts Options) *Accounts {
 	return &Accounts{
 		path: path, opts: opts, derive: argon2id, hashing: make(chan struct{}, maxHashing), state: &state{},
 		sessions: sessions{rows: map[[sha256.Size]byte]*session{}}, failures: newFailures(),
+		refused: newRefusals(opts.Log, opts.Now),
 	}
 }
 
@@ -342,14 +348,23 @@ func (a *Accounts) Tokens() ([]Token, error) {
 // Token tells whose secret it is; ok is false if nobody's, or if the token has ended. How long it takes tells nothing of
 // the secrets there are: what is looked up is a hash, whose bytes nobody can choose.
 func (a *Accounts) Token(secret string) (p Principal, ok bool) {
+	p, ended := a.token(secret)
+	if ended {
+		return Principal{}, false
+	}
+	return p, p.Name != ""
+}
+
+// token is Token, which also gives whose token it was that has ended.
+func (a *Accounts) token(secret string) (p Principal, ended bool) {
 	if len(secret) != tokenLength {
 		return Principal{}, false
 	}
 	t, ok := a.current().tokens[sha256.Sum256([]byte(secret))]
-	if !ok || !t.Expires.IsZero() && !a.opts.Now().Before(t.Expires) {
+	if !ok {
 		return Principal{}, false
 	}
-	return Principal{Name: t.Name, Role: t.Role, Token: true}, true
+	return Principal{Name: t.Name, Role: t.Role, Token: true}, !t.Expires.IsZero() && !a.opts.Now().Before(t.Expires)
 }
 
 // newPassword checks what a user is to be given and hashes it.

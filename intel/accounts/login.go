@@ -64,6 +64,14 @@ type Session struct {
 // *TooManyError, or the context's error. Whether a name exists cannot be told from its answer nor from how long it takes:
 // the same work is done for every name, as long as all passwords were hashed with the same cost.
 func (a *Accounts) Login(ctx context.Context, name, password string, remote netip.Addr) (Session, error) {
+	s, err := a.login(ctx, name, password, remote)
+	if many := (*TooManyError)(nil); errors.Is(err, ErrLogin) || errors.As(err, &many) {
+		a.refused.tell(false, name, err.Error(), remote)
+	}
+	return s, err
+}
+
+func (a *Accounts) login(ctx context.Context, name, password string, remote netip.Addr) (Session, error) {
 	if checkName(name) != nil {
 		name = "" // nobody has it, and it does not have to be remembered
 	}

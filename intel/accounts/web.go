@@ -58,7 +58,13 @@ func (a *Accounts) Middleware(next http.Handler) http.Handler {
 		w.Header().Add("Vary", "Authorization, Cookie")
 		var p Principal
 		if secret, ok := bearer(r); ok {
-			if p, ok = a.Token(secret); !ok {
+			var ended bool
+			if p, ended = a.token(secret); ended || p.Name == "" {
+				reason := "it is unknown"
+				if ended {
+					reason = "it has ended"
+				}
+				a.refused.tell(true, p.Name, reason, a.opts.Remote(r))
 				w.Header().Set("WWW-Authenticate", realm+`, error="invalid_token"`)
 				Problem(w, http.StatusUnauthorized, "the token is unknown or has ended")
 				return

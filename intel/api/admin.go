@@ -212,6 +212,9 @@ type newToken struct {
 	Secret string `json:"secret"`
 }
 
+// tokenDays is how many days a token holds that was made without an end. One that never ends is for the command line.
+const tokenDays = 365
+
 func (c *call) postToken() error {
 	if _, err := c.accept(typeJSON); err != nil {
 		return err
@@ -224,7 +227,7 @@ func (c *call) postToken() error {
 	if err := c.body(&b); err != nil {
 		return err
 	}
-	var expires time.Time
+	expires := c.cfg.Now().AddDate(0, 0, tokenDays)
 	if b.Expires != nil {
 		var err error
 		if expires, err = parseTime("expires", *b.Expires); err != nil {

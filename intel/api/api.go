@@ -55,6 +55,8 @@ const (
 	MaxText = 300
 	// MaxCursor is the longest cursor in bytes.
 	MaxCursor = 4096
+	// orderRetry is when whoever orders too much is told to try again: the prober asks a few endpoints a second.
+	orderRetry = time.Minute
 	// WriteTimeout is how long sending an answer may take; whoever serves the handler may be stricter.
 	WriteTimeout = 5 * time.Minute
 )
@@ -182,6 +184,7 @@ func operations() []operation {
 		{"GET", "/coins", viewer, paging("q"), (*call).coins},
 		{"GET", "/coins/{symbol}", viewer, nil, (*call).coin},
 		{"GET", "/ports", viewer, paging("coin"), (*call).ports},
+		{"GET", "/export", viewer, nil, (*call).export},
 		{"GET", "/stats", viewer, nil, (*call).stats},
 		{"GET", "/sweep", viewer, nil, (*call).sweep},
 		{"GET", "/holds", viewer, paging(), (*call).holds},
@@ -326,8 +329,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
-	case errors.Is(err, sweep.ErrNobody):
-		p = problem(http.StatusConflict, "this instance does not do that")
+	case errors.Is(err, sweep.ErrTooMany):
+		w.Header().Set("Retry-After", accounts.RetryAfter(orderRetry))
+		p = problem(http.StatusTooManyRequests, "%s; nothing of this order was taken", err)
 	case errors.Is(err, holds.ErrFull):
 		p = problem(http.StatusConflict, "%s", err)
 	case errors.As(err, &tooLarge):

@@ -12,8 +12,11 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/intel/accounts"
 	"github.com/minecanary/minecanary/intel/api"
+	"github.com/minecanary/minecanary/intel/catalog"
+	"github.com/minecanary/minecanary/intel/lookup"
 )
 
 // described gives openapi.json as the API sends it.
@@ -31,6 +34,9 @@ func described(tb testing.TB) *openapi3.T {
 // TestDescription holds operations, their parameters and who may use them against openapi.yaml.
 func TestDescription(t *testing.T) {
 	doc := described(t)
+	if doc.Info.Title != api.Title {
+		t.Errorf("the title is %q", doc.Info.Title)
+	}
 	described := map[string]bool{}
 	for path, item := range doc.Paths.Map() {
 		for method := range item.Operations() {
@@ -147,6 +153,8 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/lookup?q=9.9.9.1:3333&at=2026-05-01t12:00:00+02:00", 200, `"status":"confirmed"`},
 		{"GET", "/lookup?q=9.9.9.1:3333&at=2025-12-31T23:59:60Z", 200, `"known":false`},
 		{"GET", "/lookup?q=9.9.9.0/24&limit=1", 200, `"more":true`},
+		{"GET", "/lookup?q=9.9.9.1:3333&at=2026-05-02", 200, `"at":"2026-05-02T00:00:00Z","known":true`},
+		{"GET", "/lookup?q=9.9.9.1:3333&at=2025-03-03", 200, `"known":false`},
 		{"GET", "/lookup?q=8.8.8.8", 200, `"matches":[]`},
 		{"GET", "/lookup?q=bitcoin", 200, `"kind":"words"`},
 		{"GET", "/lookup", 400, "missing"},
@@ -160,7 +168,9 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/lookup?q=a&limit=0", 400, "1 to 1000"},
 		{"GET", "/lookup?q=a&limit=1001", 400, "1 to 1000"},
 		{"GET", "/lookup?q=a&limit=%2B1", 400, "1 to 1000"},
-		{"GET", "/lookup?q=a&at=yesterday", 400, "a time like"},
+		{"GET", "/lookup?q=a&at=yesterday", 400, "a day like"},
+		{"GET", "/lookup?q=a&at=2025-02-30", 400, "a day like"},
+		{"GET", "/lookup?q=a&at=1969-12-31", 422, "between the years"},
 		{"GET", "/lookup?q=a&at=0000-01-01T00:00:00%2B10:00", 422, "between the years"},
 		{"GET", "/pools?q=ALPHA", 200, `"total":1`},
 		{"GET", "/pools?coin=BTC", 200, `"id":"beta"`},
@@ -179,6 +189,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/servers/EU.alpha.net.", 200, `"chain":["eu.cdn.net"]`},
 		{"GET", "/servers/eu.alpha.net?at=2026-05-01T08:30:00Z", 200, `"code":"SERVFAIL"`},
 		{"GET", "/servers/eu.alpha.net?known_at=2026-05-01T11:00:00Z", 200, `"resolved":[]`},
+		{"GET", "/servers/eu.alpha.net?known_at=2026-05-01", 200, `"resolved":[]`},
 		{"GET", "/servers/9.9.9.20", 200, `"pools":["beta"]`},
 		{"GET", "/servers/::ffff:9.9.9.20", 200, `"pools":["beta"]`},
 		{"GET", "/servers/9.9.9.21", 404, "no such server"},
@@ -201,6 +212,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/coins/XMR", 200, "xmrchain"},
 		{"GET", "/coins/xmr", 404, "no such coin"},
 		{"GET", "/ports?coin=BTC", 200, `"port":3333`},
+		{"GET", "/export", 200, `"servers":[{"name":"eu.alpha.net","region":"eu",`},
 		{"GET", "/stats", 200, `"statuses":{"confirmed":1`},
 		{"GET", "/sweep", 200, `"enabled":true`},
 		{"GET", "/holds", 200, `"total":0`},
@@ -234,6 +246,44 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestUnlisted wants what only the history knows in the lists and counts, and told apart.
+func TestUnlisted(t *testing.T) {
+	w := newWorld(t, accounts.Viewer)
+	span := lookup.Span{From: now.AddDate(0, 0, -1), LastSeen: now, Until: now.AddDate(0, 0, 1), Learnt: now}
+	answer := lookup.Answer{Status: minecanary.Confirmed, Dialect: "cryptonote", Coin: "monero", Span: span}
+	for _, ep := range []string{"9.9.9.60:4444", "9.9.9.1:5555"} { // 9.9.9.1 is eu.alpha.net's as well
+		w.index.SetAnswers(endpoint(ep), []lookup.Answer{answer})
+	}
+	get := func(path string) string {
+		t.Helper()
+		res := w.do(t, request{method: "GET", path: api.Prefix + path})
+		if res.StatusCode != http.StatusOK {
+			t.Fatalf("%s gives %d", path, res.StatusCode)
+		}
+		return res.body
+	}
+	for path, want := range map[string]string{
+		"/endpoints?port=4444":                   `"address":"9.9.9.60","port":4444,"tls":false,"coin":"monero","dialect":"cryptonote","status":"confirmed"`,
+		"/endpoints?status=confirmed":            `"total":3`,
+		"/endpoints?status=confirmed&pool=alpha": `"total":1`,
+		"/endpoints?status=confirmed&sort=layer": `"layer":"history"`,
+		"/endpoints?status=not-pool":             `"total":0`, // 9.9.9.50 never was a pool
+		"/addresses?sort=-layer&limit=1":         `{"address":"9.9.9.60","pools":[],"from":"2026-04-30T12:00:00Z","last_seen":"2026-05-01T12:00:00Z","layer":"history"}`,
+		"/addresses":                             `"total":4`,
+		"/addresses?name=eu.alpha.net":           `"total":2`,
+		"/stats":                                 `"endpoints":5,"unlisted":2,"ports":2,"addresses":4,"statuses":{"confirmed":3,`,
+		"/lookup?q=9.9.9.60":                     `"layer":"history"`,
+		"/lookup?q=9.9.9.60:4444&at=2026-04-29":  `"known":false`,
+	} {
+		if got := get(path); !strings.Contains(got, want) {
+			t.Errorf("%s gives %s, want %s", path, got, want)
+		}
+	}
+	if got := get("/addresses"); strings.Count(got, `"history"`) != 1 {
+		t.Errorf("an address of a server is told as if only the history knew it: %s", got)
+	}
+}
+
 func TestAccept(t *testing.T) {
 	w := newWorld(t, accounts.Viewer)
 	for _, tt := range []struct{ path, accept, want string }{
@@ -251,6 +301,8 @@ func TestAccept(t *testing.T) {
 		{"/lookup?q=9.9.9.1", "text/csv", "text/csv; charset=utf-8; header=present"},
 		{"/lookup?q=9.9.9.1", "application/x-ndjson", "application/x-ndjson"},
 		{"/openapi.yaml", "application/json", ""},
+		{"/export", "application/yaml", "application/yaml"},
+		{"/export", "text/csv", ""},
 		{"/changes", "text/csv", "text/csv; charset=utf-8; header=present"},
 	} {
 		header := map[string]string{}
@@ -351,7 +403,7 @@ func TestBulk(t *testing.T) {
 		t.Error(diff)
 	}
 	text := map[string]string{"Content-Type": "text/plain; charset=utf-8", "Accept": "application/x-ndjson"}
-	res, _ := post(request{body: "9.9.9.1\r\n\n  8.8.8.8", header: text})
+	res, _ := post(request{body: "# seen\n9.9.9.1 # twice\r\n\n #\n  8.8.8.8", header: text})
 	if lines := strings.Split(strings.TrimSpace(res.body), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], `{"query":"8.8.8.8"`) {
 		t.Error(lines)
 	}
@@ -381,6 +433,9 @@ func TestBulk(t *testing.T) {
 		{request{body: `{"queries":["` + strings.Repeat("a", api.MaxBody) + `"]}`}, 413},
 		{request{body: strings.Repeat("a\n", api.MaxBody), header: map[string]string{"Content-Type": "text/plain"}}, 413},
 		{request{body: "\n", header: map[string]string{"Content-Type": "text/plain"}}, 422},
+		{request{body: "# a\n", header: map[string]string{"Content-Type": "text/plain"}}, 422},
+		{request{body: `{"queries":["a"],"at":"2025-03-03"}`}, 200},
+		{request{body: `{"queries":["a"],"at":"2025-3-3"}`}, 400},
 		{request{body: "a", header: map[string]string{"Content-Type": "text/html"}}, 415},
 		{request{body: "a", header: map[string]string{"Content-Type": "text/plain; charset=utf-16"}}, 415},
 		{request{body: `{"queries":["a"]}`, path: "?limit=101"}, 400},
@@ -388,6 +443,37 @@ func TestBulk(t *testing.T) {
 	} {
 		if res, _ := post(tt.request); res.StatusCode != tt.status {
 			t.Errorf("%.60s gives %d, want %d: %s", tt.body, res.StatusCode, tt.status, res.body)
+		}
+	}
+}
+
+// TestExport: what is exported is the catalogue again when it is imported.
+func TestExport(t *testing.T) {
+	w := newWorld(t, accounts.Viewer)
+	get := func(w *world) string {
+		t.Helper()
+		return w.do(t, request{method: "GET", path: "/api/v1/export", header: map[string]string{"Accept": "application/yaml"}}).body
+	}
+	file := get(w)
+	layer, problems := catalog.Parse("all.yaml", []byte(file))
+	if len(problems) > 0 || len(layer.Pools) != 2 || len(layer.Coins) != 2 {
+		t.Fatal(problems, file)
+	}
+	if diff := cmp.Diff(file, get(newWorld(t, accounts.Viewer, layer))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestCoinOpen: rows that do not tell their coin, as imports have them, keep to the contract.
+func TestCoinOpen(t *testing.T) {
+	layer, problems := catalog.Parse("open.yaml", []byte("pools: [{id: open, name: Open, servers: [{name: a.open.net, endpoints: [{port: 1}]}, {address: 9.9.9.9}]}]"))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	w := newWorld(t, accounts.Viewer, layer)
+	for _, path := range []string{"/pools", "/pools/open", "/servers", "/servers/a.open.net", "/endpoints", "/ports", "/export", "/stats", "/lookup?q=a.open.net"} {
+		if res := w.do(t, request{method: "GET", path: api.Prefix + path}); res.StatusCode != http.StatusOK || strings.Contains(res.body, `"coins":[""]`) {
+			t.Errorf("%s gives %d %s", path, res.StatusCode, res.body)
 		}
 	}
 }

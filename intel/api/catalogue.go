@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -55,17 +56,10 @@ func contains(q string, texts ...string) bool {
 }
 
 func (c *call) pools() error {
-	coin, err := c.form("coin", symbolForm)
-	if err != nil {
-		return err
-	}
-	kind, err := oneOf(c, "kind", catalog.Kinds()...)
-	if err != nil {
-		return err
-	}
-	q, err := c.text("q")
-	if err != nil {
-		return err
+	p := params{call: c}
+	coin, kind, q := p.form("coin", symbolForm), choice(&p, "kind", catalog.Kinds()...), p.text("q")
+	if p.err != nil {
+		return p.err
 	}
 	var rows []poolRow
 	for _, p := range c.cfg.Register.Current().Pools() {
@@ -87,8 +81,9 @@ func (c *call) pools() error {
 	return list(c, poolTable(), rows)
 }
 
-// unique sorts words and leaves one of each.
+// unique sorts words and leaves one of each, without what is open (a row may not tell its coin).
 func unique(words []string) []string {
+	words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
 	slices.Sort(words)
 	return slices.Compact(words)
 }
@@ -147,13 +142,10 @@ func texts(addrs []netip.Addr) []string {
 }
 
 func (c *call) servers() error {
-	pool, err := c.form("pool", idForm)
-	if err != nil {
-		return err
-	}
-	q, err := c.text("q")
-	if err != nil {
-		return err
+	p := params{call: c}
+	pool, q := p.form("pool", idForm), p.text("q")
+	if p.err != nil {
+		return p.err
 	}
 	now := c.cfg.Register.Current()
 	var rows []serverRow
@@ -234,40 +226,15 @@ func matchColumns() []column[lookup.Match] {
 }
 
 func (c *call) endpoints() error {
-	pool, err := c.form("pool", idForm)
-	if err != nil {
-		return err
-	}
-	coin, err := c.form("coin", symbolForm)
-	if err != nil {
-		return err
-	}
-	port, err := c.number("port", 0, 65535)
-	if err != nil {
-		return err
-	}
-	tls, err := oneOf(c, "tls", "true", "false")
-	if err != nil {
-		return err
-	}
-	dialect, err := oneOf(c, "dialect", catalog.Dialects()...)
-	if err != nil {
-		return err
-	}
-	status, err := oneOf(c, "status", statuses()...)
-	if err != nil {
-		return err
-	}
-	kind, err := oneOf(c, "kind", catalog.Kinds()...)
-	if err != nil {
-		return err
-	}
-	q, err := c.text("q")
-	if err != nil {
-		return err
+	p := params{call: c}
+	pool, coin, port := p.form("pool", idForm), p.form("coin", symbolForm), p.port("port")
+	tls, dialect := choice(&p, "tls", "true", "false"), choice(&p, "dialect", catalog.Dialects()...)
+	status, kind, q := choice(&p, "status", statuses()...), choice(&p, "kind", catalog.Kinds()...), p.text("q")
+	if p.err != nil {
+		return p.err
 	}
 	var rows []lookup.Match
-	for _, m := range c.all(uint16(port)) {
+	for _, m := range c.all(port) {
 		if (pool == "" || m.Pool == pool) && (coin == "" || m.Coin == coin) && (tls == "" || m.TLS == (tls == "true")) &&
 			(dialect == "" || m.Dialect == dialect) && (kind == "" || m.Kind == kind) &&
 			(status == "" || cmp.Or(m.Status, minecanary.Unknown) == status) && contains(q, m.Pool, m.PoolName, m.Server, m.CoinName) {
@@ -283,13 +250,14 @@ func statuses() []minecanary.VerdictStatus {
 	}
 }
 
-// all gives every endpoint of the catalogue at every address, those of one port alone if it is not 0.
+// all gives every endpoint of the catalogue at every address, and those that only the history knows; those of one port
+// alone if it is not 0.
 func (c *call) all(port uint16) []lookup.Match {
 	var rows []lookup.Match
 	for _, host := range c.cfg.Register.Current().Hosts() {
 		rows = append(rows, c.matches(host, port)...)
 	}
-	return rows
+	return append(rows, c.cfg.Index.Unlisted(port)...)
 }
 
 // addressRow is an address of a server.
@@ -301,6 +269,8 @@ type addressRow struct {
 	Pools    []string  `json:"pools"`
 	From     time.Time `json:"from,omitzero"`
 	LastSeen time.Time `json:"last_seen,omitzero"`
+	// Layer is lookup.LayerHistory if no server of the catalogue ever had the address, else "".
+	Layer string `json:"layer,omitempty"`
 }
 
 func addressTable() *table[addressRow] {
@@ -312,6 +282,7 @@ func addressTable() *table[addressRow] {
 		several("pools", func(r *addressRow) []string { return r.Pools }),
 		moment("from", func(r *addressRow) time.Time { return r.From }),
 		moment("last_seen", func(r *addressRow) time.Time { return r.LastSeen }),
+		words("layer", func(r *addressRow) string { return r.Layer }),
 	}}
 }
 
@@ -328,7 +299,26 @@ func (c *call) addresses() error {
 	for _, host := range hosts {
 		rows = append(rows, addressRows(c.matches(host, 0))...)
 	}
+	if !c.has("name") {
+		rows = append(rows, c.unlisted(rows)...)
+	}
 	return list(c, addressTable(), rows)
+}
+
+// unlisted gives the addresses that only the history knows: none of the rows has them. They were seen when an endpoint
+// there answered.
+func (c *call) unlisted(listed []addressRow) []addressRow {
+	has := map[netip.Addr]bool{}
+	for _, r := range listed {
+		has[r.Address] = true
+	}
+	matches := c.cfg.Index.Unlisted(0)
+	matches = slices.DeleteFunc(matches, func(m lookup.Match) bool { return has[m.Address] })
+	for i := range matches {
+		m := &matches[i]
+		m.AddressFrom, m.AddressLastSeen = m.FirstSeen, m.LastSeen
+	}
+	return addressRows(matches)
 }
 
 // addressRows gives the addresses of one server, each once: from when it was first seen to when it was last.
@@ -341,10 +331,14 @@ func addressRows(matches []lookup.Match) []addressRow {
 		}
 		r := byAddress[m.Address]
 		if r == nil {
-			r = &addressRow{Address: m.Address, Name: m.Server, From: m.AddressFrom, LastSeen: m.AddressLastSeen}
+			r = &addressRow{Address: m.Address, Name: m.Server, Pools: []string{}, From: m.AddressFrom, LastSeen: m.AddressLastSeen}
 			byAddress[m.Address] = r
 		}
-		r.Pools = append(r.Pools, m.Pool)
+		if m.Layer == lookup.LayerHistory {
+			r.Layer = m.Layer
+		} else {
+			r.Pools = append(r.Pools, m.Pool)
+		}
 		r.Mark = cmp.Or(r.Mark, m.Mark)
 		if m.AddressFrom.Before(r.From) {
 			r.From = m.AddressFrom
@@ -463,6 +457,33 @@ func (c *call) ports() error {
 	return list(c, portTable(), rows)
 }
 
+// Export is the whole catalogue, as GET /export sends it: pools have what their rows inherit.
+type Export struct {
+	Coins []catalog.Coin  `json:"coins"`
+	Pools []*catalog.Pool `json:"pools"`
+}
+
+// export sends the whole catalogue as JSON, or as a file that import takes.
+func (c *call) export() error {
+	format, err := c.accept(typeJSON, typeYAML)
+	if err != nil {
+		return err
+	}
+	now := c.cfg.Register.Current()
+	if format == typeYAML {
+		var b bytes.Buffer
+		if err := catalog.Write(&b, now.Layer()); err != nil {
+			return err
+		}
+		return c.send(http.StatusOK, typeYAML, b.Bytes())
+	}
+	out := Export{Coins: coinsOf(now), Pools: []*catalog.Pool{}}
+	for _, p := range now.Pools() {
+		out.Pools = append(out.Pools, whole(p))
+	}
+	return c.sendJSON(http.StatusOK, out)
+}
+
 // stats counts what there is.
 type stats struct {
 	Version   string `json:"version,omitempty"`
@@ -470,8 +491,10 @@ type stats struct {
 	Coins     int    `json:"coins"`
 	Servers   int    `json:"servers"`
 	Endpoints int    `json:"endpoints"`
-	Ports     int    `json:"ports"`
-	Addresses int    `json:"addresses"`
+	// Unlisted are endpoints that only the history knows.
+	Unlisted  int `json:"unlisted"`
+	Ports     int `json:"ports"`
+	Addresses int `json:"addresses"`
 	// Statuses counts endpoints at their addresses by what they answered last, unknown for those that were not asked.
 	Statuses map[minecanary.VerdictStatus]int `json:"statuses"`
 	// Kinds counts pools, Mined the endpoints of each coin.
@@ -499,6 +522,9 @@ func (c *call) stats() error {
 		if m.Address.IsValid() {
 			seen[m.Address] = true
 			s.Statuses[cmp.Or(m.Status, minecanary.Unknown)]++
+		}
+		if m.Layer == lookup.LayerHistory {
+			s.Unlisted++
 		}
 	}
 	s.Addresses = len(seen)

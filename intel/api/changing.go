@@ -356,7 +356,8 @@ func (c *call) parseImport(format, id string, data []byte) (catalog.Layer, []cat
 			id = "import"
 		}
 		layer, refused := catalog.Parse(id+".yaml", data)
-		return layer, refused, nil
+		layer, wrong := importer.Vet(layer)
+		return layer, append(refused, wrong...), nil
 	}
 	if c.cfg.Importer == nil {
 		return catalog.Layer{}, nil, problem(http.StatusUnprocessableEntity, "there is no format %s", quote(format))

@@ -11,6 +11,9 @@ import (
 //go:embed openapi.yaml
 var description []byte
 
+// Title is that of the description, by which a client knows what it talks to.
+const Title = "Minecanary"
+
 // openAPI is the description as JSON, with the program's version; nothing if it is no YAML, which a test rules out.
 func openAPI(version string) []byte {
 	var doc struct {

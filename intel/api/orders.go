@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -45,12 +46,27 @@ func (c *call) sweep() error {
 	return c.sendJSON(http.StatusOK, s)
 }
 
-// sweeping tells why no order can be taken, if so.
-func (c *call) sweeping() error {
+// Where an order is refused because it is turned off: what does it, and the key of the configuration.
+const (
+	resolving = "looks no names up (catalogue.resolve turns it on)"
+	probing   = "asks no endpoints of the catalogue (catalogue.probe turns it on)"
+)
+
+// sweeping tells why no order can be taken, if so; off is resolving or probing.
+func (c *call) sweeping(off string) error {
 	if c.cfg.Sweep == nil {
-		return problem(http.StatusConflict, "this instance neither looks names up nor asks endpoints")
+		return problem(http.StatusConflict, "this instance %s", off)
 	}
 	return c.journal()
+}
+
+// soon hands an order to the sweeps; off is resolving or probing.
+func (c *call) soon(names []string, endpoints []minecanary.Endpoint, off string) error {
+	err := c.cfg.Sweep.Soon(names, endpoints)
+	if errors.Is(err, sweep.ErrNobody) {
+		return problem(http.StatusConflict, "this instance %s", off)
+	}
+	return err
 }
 
 // resolve has names looked up soon: those of the catalogue and no others.
@@ -67,7 +83,7 @@ func (c *call) resolve() error {
 	if len(b.Names) == 0 || len(b.Names) > MaxNamed {
 		return problem(http.StatusBadRequest, "there have to be 1 to %d names", MaxNamed)
 	}
-	if err := c.sweeping(); err != nil {
+	if err := c.sweeping(resolving); err != nil {
 		return err
 	}
 	now := c.cfg.Register.Current()
@@ -78,7 +94,7 @@ func (c *call) resolve() error {
 		}
 	}
 	b.Names = unique(b.Names)
-	if err := c.cfg.Sweep.Soon(b.Names, nil); err != nil {
+	if err := c.soon(b.Names, nil, resolving); err != nil {
 		return err
 	}
 	return c.ordered("sweep.resolve", len(b.Names), b.Names)
@@ -110,7 +126,7 @@ func (c *call) probe() error {
 	if len(b.Endpoints) == 0 || len(b.Endpoints) > MaxNamed {
 		return problem(http.StatusBadRequest, "there have to be 1 to %d endpoints", MaxNamed)
 	}
-	if err := c.sweeping(); err != nil {
+	if err := c.sweeping(probing); err != nil {
 		return err
 	}
 	endpoints := make([]minecanary.Endpoint, 0, len(b.Endpoints))
@@ -138,7 +154,7 @@ func (c *call) probe() error {
 	}
 	slices.SortFunc(endpoints, minecanary.Endpoint.Compare)
 	endpoints = slices.Compact(endpoints)
-	if err := c.cfg.Sweep.Soon(nil, endpoints); err != nil {
+	if err := c.soon(nil, endpoints, probing); err != nil {
 		return err
 	}
 	return c.ordered("sweep.probe", len(endpoints), endpoints)

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"errors"
+	"math"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -21,6 +23,46 @@ var (
 	tagsForm   = regexp.MustCompile(`^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$`) // RFC 9110, section 13.1
 	nameForm   = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,254}$`)
 )
+
+// params reads several parameters and keeps the first refusal; what is read counts only if there is none.
+type params struct {
+	*call
+	err error
+}
+
+func (p *params) keep(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// form reads a parameter of a form; "" if it is not there.
+func (p *params) form(name string, form *regexp.Regexp) string {
+	v, err := p.call.form(name, form)
+	p.keep(err)
+	return v
+}
+
+// text reads a parameter with words of people; "" if it is not there.
+func (p *params) text(name string) string {
+	v, err := p.call.text(name)
+	p.keep(err)
+	return v
+}
+
+// port reads a parameter that is a port; 0 if it is not there.
+func (p *params) port(name string) uint16 {
+	n, err := p.number(name, 0, math.MaxUint16)
+	p.keep(err)
+	return uint16(n)
+}
+
+// choice reads a parameter that is one of some words; "" if it is not there.
+func choice[T ~string](p *params, name string, words ...T) T {
+	v, err := oneOf(p.call, name, words...)
+	p.keep(err)
+	return v
+}
 
 // has tells whether a parameter is there.
 func (c *call) has(name string) bool { _, ok := c.query[name]; return ok }
@@ -69,12 +111,24 @@ func (c *call) text(name string) (string, error) {
 	return v, nil
 }
 
-// moment reads a parameter that is a time; the zero time if it is not there.
+// moment reads a parameter that is a time or a day; the zero time if it is not there.
 func (c *call) moment(name string) (time.Time, error) {
 	if !c.has(name) {
 		return time.Time{}, nil
 	}
-	return parseTime(name, c.query.Get(name))
+	return parseMoment(name, c.query.Get(name))
+}
+
+// parseMoment reads a time, or a day, which is its begin in UTC.
+func parseMoment(name, text string) (time.Time, error) {
+	if _, err := time.Parse(time.DateOnly, text); err == nil {
+		text += "T00:00:00Z"
+	}
+	t, err := parseTime(name, text)
+	if p := (*Problem)(nil); errors.As(err, &p) && p.Status == http.StatusBadRequest {
+		p.Detail = name + " has to be a day like 2026-03-03 or a time like 2026-03-03T12:00:00Z"
+	}
+	return t, err
 }
 
 // parseTime reads a time as RFC 3339 has it, in any case, with a leap second, and with the space that an unescaped plus

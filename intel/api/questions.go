@@ -192,7 +192,7 @@ func (c *call) answer(text string, at time.Time, limit int) bulkAnswer {
 	return bulkAnswer{Result: c.cfg.Index.Find(q, limit)}
 }
 
-// questions reads the body of a bulk: JSON, or a question a line.
+// questions reads the body of a bulk: JSON, or a question a line, where # begins a comment.
 func (c *call) questions() (questions []string, at time.Time, err error) {
 	kind, err := c.bodyType(typeJSON, typeText)
 	if err != nil {
@@ -204,7 +204,7 @@ func (c *call) questions() (questions []string, at time.Time, err error) {
 			return nil, at, err
 		}
 		if b.At != nil {
-			if at, err = parseTime("at", *b.At); err != nil {
+			if at, err = parseMoment("at", *b.At); err != nil {
 				return nil, at, err
 			}
 		}
@@ -218,6 +218,7 @@ func (c *call) questions() (questions []string, at time.Time, err error) {
 			return nil, at, unread(err)
 		}
 		for line := range strings.Lines(string(data)) {
+			line, _, _ = strings.Cut(line, "#")
 			if line = strings.TrimSpace(line); line != "" {
 				questions = append(questions, line)
 			}

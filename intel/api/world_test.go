@@ -149,8 +149,10 @@ func newWorld(tb testing.TB, anonymous accounts.Role, base ...catalog.Layer) *wo
 		tb.Fatal(err)
 	}
 	w := &world{
-		accounts: accounts.Open(filepath.Join(dir, accounts.FileName), accounts.Options{Cost: accounts.Cost{Time: 1, Memory: 8, Threads: 1}}),
-		journal:  changes.Open(filepath.Join(dir, changes.FileName)), sweep: &sweeper{}, tokens: map[accounts.Role]string{},
+		accounts: accounts.Open(filepath.Join(dir, accounts.FileName), accounts.Options{
+			Cost: accounts.Cost{Time: 1, Memory: 8, Threads: 1}, Now: func() time.Time { return now },
+		}),
+		journal: changes.Open(filepath.Join(dir, changes.FileName)), sweep: &sweeper{}, tokens: map[accounts.Role]string{},
 	}
 	edits := catalog.NewEdits(filepath.Join(dir, "edits.yaml"))
 	w.register = catalog.NewRegister(edits, func(c *catalog.Catalog) {

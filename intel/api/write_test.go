@@ -190,6 +190,7 @@ func TestImport(t *testing.T) {
 		{request{method: "POST", path: "/import?format=twice&strict=false", body: strings.Replace(mixed, "port: 1", "port: 2", 1), header: yaml}, 200, `"changed":["one"]`},
 		{request{method: "GET", path: "/lookup?q=a.one.net:1"}, 200, `"known":true`},
 		{request{method: "GET", path: "/lookup?q=a.one.net:2"}, 200, `"known":true`},
+		{request{method: "POST", path: "/import?strict=true&id=five", body: "name: Five\nservers: [{name: api.kraken.com}]\n", header: yaml}, 422, "is an exchange's"},
 		{request{method: "POST", path: "/import?format=nope", body: mixed, header: yaml}, 422, "no such format"},
 		{request{method: "POST", path: "/import?format=NO", body: mixed, header: yaml}, 400, "format"},
 		{request{method: "POST", path: "/import", body: ":::", header: yaml}, 200, `"refused_total":2`},
@@ -242,7 +243,15 @@ func TestOrders(t *testing.T) {
 		{request{method: "DELETE", path: "/holds/9.9.9.1/3333"}, 404, ""},
 	})
 	w.sweep.err = sweep.ErrNobody
-	w.steps(t, []step{{request{method: "POST", path: "/resolve", body: `{"names":["eu.alpha.net"]}`}, 409, "does not do that"}})
+	w.steps(t, []step{
+		{request{method: "POST", path: "/resolve", body: `{"names":["eu.alpha.net"]}`}, 409, "catalogue.resolve"},
+		{request{method: "POST", path: "/probe", body: `{"endpoints":["9.9.9.1:443"]}`}, 409, "catalogue.probe"},
+	})
+	w.sweep.err = fmt.Errorf("order: %w", sweep.ErrTooMany)
+	res := w.do(t, request{method: "POST", path: "/api/v1/probe", role: accounts.Analyst, body: `{"endpoints":["9.9.9.1:443"]}`})
+	if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") != "60" || !strings.Contains(res.body, "too many endpoints wait") {
+		t.Errorf("too many: %d %v %s", res.StatusCode, res.Header, res.body)
+	}
 	if diff := cmp.Diff([]string{"eu.alpha.net", "us.alpha.net"}, w.sweep.names); diff != "" {
 		t.Error(diff)
 	}
@@ -256,6 +265,15 @@ func TestOrders(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, w.journaled(t)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTokenEnds: what is made without an end gets one.
+func TestTokenEnds(t *testing.T) {
+	w := newWorld(t, accounts.Viewer)
+	res := w.do(t, request{method: "POST", path: "/api/v1/tokens", role: accounts.Admin, body: `{"name":"ci","role":"viewer"}`})
+	if res.StatusCode != http.StatusCreated || !strings.Contains(res.body, `"expires":"2027-05-01T12:00:00Z"`) {
+		t.Errorf("%d %s", res.StatusCode, res.body)
 	}
 }
 

@@ -152,7 +152,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"no address", feed.ZeekIntel, minecanary.Endpoint{Port: 1, Transport: minecanary.TCP}},
 		{"no port", feed.ZeekPools, minecanary.NewEndpoint(good.Addr, 0, minecanary.TCP)},
 		{"icmp", feed.ZeekPools, minecanary.NewEndpoint(good.Addr, 1, minecanary.ICMP)},
-		{"unknown format", "csv", good},
+		{"unknown format", "xls", good},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -91,7 +91,8 @@ func TestGateCheck(t *testing.T) {
 				return
 			}
 			want := feed.Entry{
-				Endpoint: v.Endpoint, Coin: "bitcoin-family", Dialect: "stratum-v1", Reason: "answered mining.subscribe", Verified: v.At,
+				Endpoint: v.Endpoint, Coin: "bitcoin-family", Dialect: "stratum-v1", Reason: "answered mining.subscribe",
+				First: v.At, Verified: v.At, Expires: v.At.Add(2 * time.Hour), Confidence: feed.Confidence(now.Sub(v.At), 2*time.Hour), Hosts: -1,
 			}
 			if diff := cmp.Diff(want, entry, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 				t.Error(diff)

@@ -1,57 +1,52 @@
 package feed
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/minecanary/minecanary"
 )
 
-// The publisher's settings where Config leaves them at zero.
+// The heartbeat.
 const (
-	// DefaultRewriteEvery is the heartbeat: a Zeek with frameworks/intel/do_expire drops what was not rewritten for
-	// Intel::item_expiration (10 min).
+	// DefaultRewriteEvery is the heartbeat where Config leaves it at zero: a Zeek with frameworks/intel/do_expire drops what
+	// was not rewritten for Intel::item_expiration (10 min).
 	DefaultRewriteEvery = time.Minute
-	// DefaultMaxNew is how many endpoints may be new within NewWindow before the publisher holds them back.
-	DefaultMaxNew = 500
-	// NewWindow is how long an endpoint counts as new.
-	NewWindow = 24 * time.Hour
-)
-
-const (
-	fileMode = 0o644 // sensors run as another user
-	dirMode  = 0o755
-
-	// Temporary files are named .<file>.<random>.tmp, so that no glob of *.dat finds them.
-	tempPrefix, tempSuffix = ".", ".tmp"
-
-	// PrevSuffix is added to a file's name for the generation before.
-	PrevSuffix = ".prev"
+	// maxHeartbeat is the longest one.
+	maxHeartbeat = 24 * time.Hour
 )
 
 // Config is what a Publisher needs.
 type Config struct {
 	// Dir is the feed directory; it is made if it is missing.
 	Dir string
-	// Formats to write; empty means all.
+	// Formats to write; empty means Formats.
 	Formats []Format
 	// Gate decides what is published.
 	Gate Gate
-	// RewriteEvery is the heartbeat of Run; 0 means DefaultRewriteEvery.
+	// RewriteEvery is the heartbeat of Run, at most a day; 0 means DefaultRewriteEvery.
 	RewriteEvery time.Duration
-	// MaxNew is how many endpoints may be new within NewWindow; 0 means DefaultMaxNew, a negative number no limit.
-	MaxNew int
+	// MaxNew is how many endpoints may be new within NewWindow, MaxChange how many percent of the feed (at least MinChange
+	// endpoints), MaxHosts how many inside hosts may have talked to the address of a new one. What is beyond waits for
+	// approval. 0 means the default, a negative number no limit.
+	MaxNew, MaxChange, MaxHosts int
+	// Reach, if set, tells how many inside hosts talked to an address in the last 24 hours; ok is false if that is not
+	// known. It is asked at every rewrite for every address, and decides as long as an endpoint counts as new. It is not
+	// asked for entries with a name: others share their address.
+	Reach func(netip.Addr) (hosts int, ok bool)
 	// URL, if set, gives the address that leads an analyst to more about an endpoint.
 	URL func(minecanary.Endpoint) string
+	// SIDBase and SIDCount are the sids of Suricata's rules; 0 means the defaults of Options.
+	SIDBase, SIDCount uint32
 	// Observe, if set, is told the outcome of every rewrite that Run made.
 	Observe func(Report, error)
 	// Now is the clock; nil means time.Now.
@@ -61,32 +56,59 @@ type Config struct {
 // Report says what a publication did.
 type Report struct {
 	At time.Time
-	// Published counts endpoints, Addresses their addresses.
-	Published, Addresses int
+	// Generation counts the changes of what is published, from the Unix time at which the feed began.
+	Generation uint64
+	// Published counts endpoints, Addresses the addresses of those without a name, Named those with one.
+	Published, Addresses, Named int
 	// Lifted counts published endpoints whose address is not public and was let through by Gate.Allow.
 	Lifted int
-	// Held counts endpoints that passed the gate and wait because too many are new; see Publisher.Release.
-	Held int
+	// Held counts endpoints that passed the gate and wait for approval, HeldBy the same by reason.
+	Held   int
+	HeldBy map[HoldReason]int
+	// Approved are the endpoints that were let in since the last report.
+	Approved []Approval
+	// Lost counts what left within NewWindow and has not returned. It is never kept back, as old indicators do harm;
+	// MassRemoval says that it is more than MaxChange percent, which somebody wants to know.
+	Lost        int
+	MassRemoval bool
 	// Refused counts what the gate refused, Refusals names it, verdicts other than confirmed left out.
 	Refused  map[Reason]int
 	Refusals []Refusal
 	// Changed tells that a file has other content than before; without it only the time of the files moved.
 	Changed bool
-	// Files are the paths that were written.
+	// Files are the paths of the forms' files that were written.
 	Files []string
+	// Written is when all files were last written, by this run or one before; the zero time if that is not known. Stale
+	// tells that it is StaleAfter heartbeats ago.
+	Written time.Time
+	Stale   bool
+	// Problems did not keep the feed from being written, at most maxProblems of them: bad approvals, a bad state.
+	Problems []error
 }
 
 // Publisher keeps the feed files. All methods may be called from several goroutines.
 type Publisher struct {
-	cfg Config
+	cfg   Config
+	dir   folder
+	lim   limits
+	names []string
 
 	mu       sync.Mutex
 	ready    bool
 	given    bool
 	verdicts []minecanary.Verdict
-	// published has the endpoints in the files and since when they are there; zero for those found at start.
-	published map[minecanary.Endpoint]time.Time
-	release   bool
+	// entries are those published last; they do not change.
+	entries []Entry
+	// book has what was published and what waits. unsaved tells that StateFile is behind it.
+	book    *book
+	unsaved bool
+	// awaiting are approvals by method that were not reported yet.
+	awaiting []Approval
+	problems []error
+	status   Status
+
+	// served is what Handler gives, under a lock of its own so that readers do not wait for the disk longer than a rename.
+	served served
 }
 
 // New checks the configuration; it touches no file.
@@ -97,24 +119,40 @@ func New(cfg Config) (*Publisher, error) {
 	if cfg.RewriteEvery < 0 || cfg.Gate.MaxAge < 0 {
 		return nil, errors.New("feed: a duration is negative")
 	}
+	if cfg.RewriteEvery > maxHeartbeat {
+		return nil, fmt.Errorf("feed: a heartbeat of more than %s", maxHeartbeat)
+	}
 	if len(cfg.Formats) == 0 {
 		cfg.Formats = Formats()
 	}
+	p := &Publisher{book: newBook()}
 	for _, f := range cfg.Formats {
-		if f.FileName() == "" {
+		names := f.FileNames()
+		if len(names) == 0 {
 			return nil, fmt.Errorf("feed: unknown format %q", f)
 		}
+		if slices.Contains(p.names, names[0]) {
+			return nil, fmt.Errorf("feed: format %q is there twice", f)
+		}
+		p.names = append(p.names, names...)
 	}
 	if cfg.RewriteEvery == 0 {
 		cfg.RewriteEvery = DefaultRewriteEvery
 	}
-	if cfg.MaxNew == 0 {
-		cfg.MaxNew = DefaultMaxNew
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Publisher{cfg: cfg, published: map[minecanary.Endpoint]time.Time{}}, nil
+	p.cfg, p.dir = cfg, folder{path: cfg.Dir}
+	p.lim = limits{orDefault(cfg.MaxNew, DefaultMaxNew), orDefault(cfg.MaxChange, DefaultMaxChange), orDefault(cfg.MaxHosts, DefaultMaxHosts)}
+	p.served.files = map[string]servedFile{}
+	return p, nil
+}
+
+func orDefault(n, def int) int {
+	if n == 0 {
+		return def
+	}
+	return n
 }
 
 // Publish makes the given verdicts the feed: what passes the gate is written now and at every Rewrite until it expires or
@@ -126,8 +164,9 @@ func (p *Publisher) Publish(ctx context.Context, verdicts []minecanary.Verdict) 
 	// What is not confirmed now never will be: it is counted once, and only confirmed verdicts are kept.
 	refused := 0
 	kept := make([]minecanary.Verdict, 0, len(verdicts))
+	denied := denials(verdicts)
 	for _, v := range verdicts {
-		if v.Status != minecanary.Confirmed {
+		if v.Status != minecanary.Confirmed || denied.contradict(v) {
 			refused++
 			continue
 		}
@@ -150,11 +189,43 @@ func (p *Publisher) Rewrite(ctx context.Context) (Report, error) {
 	return p.write(ctx, p.cfg.Now())
 }
 
-// Release lets the next Publish or Rewrite publish what was held back, once; the window of new endpoints starts anew.
-func (p *Publisher) Release() {
+// Approve lets endpoints that wait be published by the next Publish or Rewrite, and gives how many of them did wait. by is
+// who wants it, for the report.
+func (p *Publisher) Approve(by string, endpoints ...minecanary.Endpoint) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.release = true
+	if err := p.prepare(); err != nil {
+		return 0, err
+	}
+	before := len(p.awaiting)
+	for _, ep := range endpoints {
+		p.approve(Approval{ep, approver(by), p.cfg.Now()})
+	}
+	return len(p.awaiting) - before, nil
+}
+
+// approve notes an approval if the endpoint waits; the lock is held.
+func (p *Publisher) approve(a Approval) {
+	if p.book.approve(a.Endpoint, a.By, a.At) {
+		p.awaiting = append(p.awaiting, a)
+		p.unsaved = true
+	}
+}
+
+// Holds lists what waits for approval, by endpoint.
+func (p *Publisher) Holds() []Hold {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.book.holds()
+}
+
+// Status says how the feed is; what it holds is the caller's.
+func (p *Publisher) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.status
+	s.Problems = slices.Clone(s.Problems)
+	return s
 }
 
 // Run calls Rewrite at once and then every RewriteEvery, until the context ends; then it returns nil. A failed rewrite is
@@ -176,22 +247,60 @@ func (p *Publisher) Run(ctx context.Context) error {
 }
 
 // write brings the files in line with the verdicts; the lock is held.
-func (p *Publisher) write(ctx context.Context, now time.Time) (Report, error) {
-	report := Report{At: now, Refused: map[Reason]int{}}
+func (p *Publisher) write(ctx context.Context, now time.Time) (report Report, err error) {
+	report = Report{At: now, Refused: map[Reason]int{}, HeldBy: map[HoldReason]int{}}
+	defer func() {
+		report.Written, report.Stale = p.status.Written, p.status.Stale(now)
+	}()
 	if err := ctx.Err(); err != nil {
 		return report, err
 	}
 	if err := p.prepare(); err != nil {
 		return report, err
 	}
+	approvals, files, problems := takeApprovals(p.cfg.Dir, now)
+	p.problems = append(p.problems, problems...)
+	for _, a := range approvals {
+		p.approve(a)
+	}
+	var entries []Entry
+	if p.given {
+		entries = p.decide(&report, now)
+	}
+	// The state goes first: after a crash between it and the files the next run writes what it has.
+	if p.unsaved {
+		if err := p.book.save(p.dir); err != nil {
+			return report, err
+		}
+		p.unsaved = false
+	}
+	p.problems = append(p.problems, removeAll(p.cfg.Dir, files)...)
+	report.Approved, p.awaiting = p.awaiting, nil
+	report.Problems, p.problems = p.problems[:min(len(p.problems), maxProblems)], nil
+	if err := p.writeFiles(&report, entries); err != nil {
+		return report, err
+	}
+	return report, p.finish(&report, entries, now)
+}
+
+// decide passes the verdicts through gate and brake.
+func (p *Publisher) decide(report *Report, now time.Time) []Entry {
 	entries, refusals := p.cfg.Gate.Select(p.verdicts, now)
 	for _, r := range refusals {
 		report.Refused[r.Reason]++
 	}
 	report.Refusals = refusals
-	entries, report.Held = p.hold(entries, now)
-
+	p.reach(entries)
+	step := p.book.apply(entries, now, p.lim)
+	p.unsaved = p.unsaved || step.dirty
+	report.HeldBy, report.Lost = step.held, step.lost
+	for _, n := range step.held {
+		report.Held += n
+	}
+	entries = step.publish
 	report.Published = len(entries)
+	report.MassRemoval = p.lim.maxChange >= 0 && step.lost > MinChange && step.lost*100 > p.lim.maxChange*(step.lost+len(entries))
+	last := netip.Addr{}
 	for i := range entries {
 		e := &entries[i]
 		if p.cfg.URL != nil {
@@ -200,31 +309,36 @@ func (p *Publisher) write(ctx context.Context, now time.Time) (Report, error) {
 		if e.Lifted {
 			report.Lifted++
 		}
-		if i == 0 || entries[i-1].Endpoint.Addr != e.Endpoint.Addr {
+		switch {
+		case e.Name != "":
+			report.Named++
+		case e.Endpoint.Addr != last:
 			report.Addresses++
+			last = e.Endpoint.Addr
 		}
 	}
-	var errs []error
-	for _, format := range p.cfg.Formats {
-		path := filepath.Join(p.cfg.Dir, format.FileName())
-		changed, wrote, err := p.writeFile(path, format, entries)
-		if err != nil {
-			errs = append(errs, err)
+	return entries
+}
+
+// reach fills in how many hosts talked to the entries' addresses.
+func (p *Publisher) reach(entries []Entry) {
+	if p.cfg.Reach == nil {
+		return
+	}
+	last, hosts := netip.Addr{}, -1
+	for i := range entries {
+		e := &entries[i]
+		if e.Name != "" {
 			continue
 		}
-		report.Changed = report.Changed || changed
-		if wrote {
-			report.Files = append(report.Files, path)
+		if e.Endpoint.Addr != last {
+			last, hosts = e.Endpoint.Addr, -1
+			if n, ok := p.cfg.Reach(last); ok {
+				hosts = max(n, 0)
+			}
 		}
+		e.Hosts = hosts
 	}
-	if err := errors.Join(errs...); err != nil {
-		return report, err
-	}
-	if p.given {
-		p.remember(entries, now)
-		p.release = false
-	}
-	return report, nil
 }
 
 // prepare makes the directory, removes what a crash left, and learns what is published already; once.
@@ -232,148 +346,224 @@ func (p *Publisher) prepare() error {
 	if p.ready {
 		return nil
 	}
+	p.problems = nil // those of a try that failed come again
 	if err := os.MkdirAll(p.cfg.Dir, dirMode); err != nil {
 		return fmt.Errorf("make feed directory: %w", err)
 	}
-	for _, format := range p.cfg.Formats {
-		name := format.FileName()
-		if err := removeTemps(p.cfg.Dir, name); err != nil {
+	if err := removeTemps(p.cfg.Dir, append([]string{SumsFile, StateFile, StatusFile}, p.names...)); err != nil {
+		return err
+	}
+	p.status = Status{Version: statusVersion}
+	if s, err := ReadStatus(p.cfg.Dir); err == nil {
+		p.status = s
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		p.problems = append(p.problems, err)
+	}
+	if b, err := loadBook(p.cfg.Dir); err == nil {
+		p.book = b
+		if b.generation < p.status.Generation { // an older state was put back
+			p.begin()
+		}
+	} else {
+		if !errors.Is(err, fs.ErrNotExist) {
+			if _, disk := errors.AsType[*fs.PathError](err); disk {
+				return fmt.Errorf("read the feed's state: %w", err) // that may pass, and the state may be good
+			}
+			p.problems = append(p.problems, fmt.Errorf("%w; it is set aside, what was held or approved is forgotten", err))
+			path := filepath.Join(p.cfg.Dir, StateFile)
+			if err := os.Rename(path, path+badSuffix); err != nil {
+				return fmt.Errorf("set the feed's state aside: %w", err)
+			}
+		}
+		if err := p.learn(); err != nil {
 			return err
 		}
-		data, err := os.ReadFile(filepath.Join(p.cfg.Dir, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("read feed: %w", err)
-		}
-		for _, ep := range readEndpoints(data, format) {
-			p.published[ep] = time.Time{}
-		}
+	}
+	p.status.RewriteEvery, p.status.Waiting = p.cfg.RewriteEvery.Seconds(), true
+	if err := p.serveOld(); err != nil {
+		return err
 	}
 	p.ready = true
 	return nil
 }
 
-// hold takes the new endpoints out if there are too many within NewWindow, and says how many it took.
-func (p *Publisher) hold(entries []Entry, now time.Time) (kept []Entry, held int) {
-	if p.cfg.MaxNew < 0 || p.release {
-		return entries, 0
-	}
-	recent, fresh := 0, 0
-	for _, e := range entries {
-		since, known := p.published[e.Endpoint]
-		switch {
-		case !known:
-			fresh++
-		case now.Sub(since) < NewWindow:
-			recent++
+// begin numbers the generations anew where the book does not know all that was published: with the time, so that no number
+// of before means something else now, and none before it is answered.
+func (p *Publisher) begin() {
+	p.book.generation = max(uint64(max(p.cfg.Now().Unix(), 1)), p.status.Generation+1)
+	p.book.floor, p.unsaved = p.book.generation, true
+}
+
+// learn takes for published what stands in the files, where there is no state.
+func (p *Publisher) learn() error {
+	p.book = newBook()
+	p.begin()
+	for _, format := range p.cfg.Formats {
+		data, err := readSmall(filepath.Join(p.cfg.Dir, format.FileName()), maxFeedFile)
+		if _, disk := errors.AsType[*fs.PathError](err); disk && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("read feed: %w", err)
+		} else if err != nil && !disk { // a link, or too large: it is none of ours
+			p.problems = append(p.problems, err)
 		}
-	}
-	if recent+fresh <= p.cfg.MaxNew || fresh == 0 {
-		return entries, 0
-	}
-	kept = slices.DeleteFunc(entries, func(e Entry) bool {
-		_, known := p.published[e.Endpoint]
-		return !known
-	})
-	return kept, fresh
-}
-
-// remember notes what the files hold now. After a release all of it counts as old: somebody looked.
-func (p *Publisher) remember(entries []Entry, now time.Time) {
-	next := make(map[minecanary.Endpoint]time.Time, len(entries))
-	for _, e := range entries {
-		since, known := p.published[e.Endpoint]
-		switch {
-		case p.release:
-			since = time.Time{}
-		case !known:
-			since = now
-		}
-		next[e.Endpoint] = since
-	}
-	p.published = next
-}
-
-// writeFile writes one file, the generation before aside first if the content changes.
-func (p *Publisher) writeFile(path string, format Format, entries []Entry) (changed, wrote bool, err error) {
-	old, err := os.ReadFile(path)
-	exists := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, false, fmt.Errorf("read feed: %w", err)
-	}
-	if exists && !p.given {
-		return false, false, nil
-	}
-	var b bytes.Buffer
-	if err := Write(&b, format, entries); err != nil {
-		return false, false, err
-	}
-	changed = !exists || !bytes.Equal(old, b.Bytes())
-	if exists && changed {
-		if err := replaceFile(path+PrevSuffix, old); err != nil {
-			return false, false, err
-		}
-	}
-	if err := replaceFile(path, b.Bytes()); err != nil {
-		return false, false, err
-	}
-	return changed, true, nil
-}
-
-// replaceFile puts the data at the path so that a reader, and a machine after a power cut, has the old file or the new
-// one. The file is always a new one: Zeek looks at inode and time.
-func replaceFile(path string, data []byte) (err error) {
-	dir, name := filepath.Dir(path), filepath.Base(path)
-	tmp, err := os.CreateTemp(dir, tempPrefix+name+".*"+tempSuffix)
-	if err != nil {
-		return fmt.Errorf("write feed: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = tmp.Close()           // closed already, or the error before matters more
-			_ = os.Remove(tmp.Name()) // what stays is removed at the next start
-			err = fmt.Errorf("write feed: %w", err)
-		}
-	}()
-	if _, err := tmp.Write(data); err != nil {
-		return err
-	}
-	if err := tmp.Chmod(fileMode); err != nil {
-		return err
-	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes a rename survive a power cut.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
-}
-
-// removeTemps removes the temporary files of a feed file and of its previous generation.
-func removeTemps(dir, name string) error {
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("read feed directory: %w", err)
-	}
-	for _, f := range files {
-		if strings.HasPrefix(f.Name(), tempPrefix+name+".") && strings.HasSuffix(f.Name(), tempSuffix) {
-			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("remove leftover: %w", err)
-			}
+		for _, ep := range readEndpoints(data, format) {
+			p.book.records[ep] = &record{Endpoint: ep, State: published, Hosts: -1}
 		}
 	}
 	return nil
+}
+
+// writeFiles writes the forms, then the sums.
+func (p *Publisher) writeFiles(report *Report, entries []Entry) error {
+	opts := Options{At: p.book.changed, Removed: p.removed(), SIDBase: p.cfg.SIDBase, SIDCount: p.cfg.SIDCount}
+	for i := range entries {
+		if v := entries[i].Verified; v.After(opts.At) {
+			opts.At = v
+		}
+	}
+	var errs []error
+	for _, format := range p.cfg.Formats {
+		if !p.given && p.served.hasAll(format.FileNames()) {
+			continue
+		}
+		files, err := Render(format, entries, opts)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("feed %s: %w", format, err))
+			continue
+		}
+		for _, f := range files {
+			if !p.given && p.served.hasAll([]string{f.Name}) {
+				continue
+			}
+			changed, err := p.writeFile(f)
+			if err != nil {
+				errs = append(errs, err)
+				break // what leads to the others comes last
+			}
+			report.Changed = report.Changed || changed
+			report.Files = append(report.Files, filepath.Join(p.cfg.Dir, f.Name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if !p.given && len(report.Files) == 0 {
+		return nil
+	}
+	if err := p.dir.sync(); err != nil {
+		return err
+	}
+	if err := p.writeSums(report.Changed); err != nil {
+		return err
+	}
+	return p.dir.sync()
+}
+
+// removed are the entries for which a form with tombstones has one.
+func (p *Publisher) removed() []Entry {
+	if !slices.Contains(p.cfg.Formats, ZeekIntelRemoval) {
+		return nil
+	}
+	diff, err := p.book.diff(p.book.floor)
+	if err != nil {
+		return nil // the floor is never above the generation
+	}
+	out := make([]Entry, len(diff.Removed))
+	for i, c := range diff.Removed {
+		out[i] = Entry{Endpoint: c.Endpoint, Name: c.Name, Hosts: -1}
+	}
+	return out
+}
+
+// writeFile writes one file, the generation before aside first if this is another.
+func (p *Publisher) writeFile(f File) (changed bool, err error) {
+	sum := sumOf(f.Data)
+	was, exists := p.served.get(f.Name)
+	changed = !exists || was.sum != sum
+	if exists && changed {
+		if err := p.keepPrev(f.Name, was); err != nil {
+			return false, err
+		}
+	}
+	generation := p.book.generation
+	if !p.given {
+		generation = 0 // a header for a file that is missing tells nobody what is published
+	}
+	return changed, p.served.replace(p.dir, f, sum, generation)
+}
+
+// keepPrev sets a file aside if it is of another generation, and if it is the one that was written: what somebody else put
+// in its place may be a link to what only we may read.
+func (p *Publisher) keepPrev(name string, was servedFile) error {
+	if was.generation == p.book.generation || was.generation == 0 {
+		return nil
+	}
+	f, info, err := openRegular(filepath.Join(p.cfg.Dir, name))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errIrregular) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read feed: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // it is only read
+	if !was.is(info) {
+		return nil
+	}
+	old, err := io.ReadAll(f)
+	if err != nil {
+		return fmt.Errorf("read feed: %w", err)
+	}
+	return p.dir.replace(name+PrevSuffix, old)
+}
+
+// writeSums writes SumsFile, and removes the files that the one before names and this one does not: of a form that is no
+// longer written sensors would keep the last for ever.
+func (p *Publisher) writeSums(changed bool) error {
+	now := sums{}
+	for _, name := range p.names {
+		if f, ok := p.served.get(name); ok {
+			now[name] = f.sum
+		}
+	}
+	var known []string
+	for _, format := range AllFormats() {
+		known = append(known, format.FileNames()...)
+	}
+	for name := range loadSums(p.cfg.Dir) {
+		if now[name] != "" || !slices.Contains(known, name) {
+			continue
+		}
+		for _, path := range []string{name, name + PrevSuffix} {
+			if err := os.Remove(filepath.Join(p.cfg.Dir, path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("remove a feed that is no longer written: %w", err)
+			}
+		}
+	}
+	was, exists := p.served.get(SumsFile)
+	if exists && changed {
+		if err := p.keepPrev(SumsFile, was); err != nil {
+			return err
+		}
+	}
+	data := now.text(p.names)
+	return p.served.replace(p.dir, File{Name: SumsFile, Data: data}, sumOf(data), p.book.generation)
+}
+
+// finish tells other processes and readers how it went.
+func (p *Publisher) finish(report *Report, entries []Entry, now time.Time) error {
+	s := &p.status
+	s.Problems = nil
+	for _, err := range report.Problems {
+		s.Problems = append(s.Problems, clean(err.Error()))
+	}
+	if p.given {
+		s.Written, s.Waiting = now.UTC(), false
+		s.Generation, s.Changed = p.book.generation, p.book.changed
+		s.Published, s.Addresses, s.Named, s.Lifted = report.Published, report.Addresses, report.Named, report.Lifted
+		s.Held, s.Refused = report.HeldBy, report.Refused
+		s.Lost, s.MassRemoval = report.Lost, report.MassRemoval
+		p.served.turn(p.book, report.Published, now)
+		p.entries = entries
+	}
+	report.Generation = p.book.generation
+	return s.save(p.dir)
 }

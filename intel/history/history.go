@@ -96,9 +96,9 @@ type DB struct {
 	bolt *bolt.DB // nil after Close
 	file *os.File // the file under bolt, which closes it
 
-	// write is held by the one who writes. bbolt has such a lock of its own, but does not give it back when it fails on a
-	// damaged file.
-	write sync.Mutex
+	// write has a token while somebody writes; it is taken before mu, with a context. bbolt has such a lock of its own, but
+	// does not give it back when it fails on a damaged file.
+	write chan struct{}
 	// broken is set when the file turned out to be damaged while it was in use: bbolt is not asked any more then.
 	broken atomic.Bool
 }
@@ -116,7 +116,7 @@ func Open(path string, opts Options) (*DB, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	db := &DB{path: path, opts: opts}
+	db := &DB{path: path, opts: opts, write: make(chan struct{}, 1)}
 	deadline := time.Now().Add(opts.LockTimeout)
 	_, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -222,6 +222,23 @@ func lockedFile(path string, flag int, deadline time.Time) (*os.File, error) {
 	}
 }
 
+// InUse tells whether another process, or another DB of this one, has the history in a file open. A file that is not there
+// is in nobody's use.
+func InUse(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("history: %w", err)
+	}
+	locked, err := tryLock(f)
+	if err := errors.Join(err, f.Close()); err != nil { // which gives the lock back
+		return false, fmt.Errorf("history %s: %w", path, err)
+	}
+	return !locked, nil
+}
+
 // openBolt opens the database in a file that was locked and checked, or is empty. It closes the file if it fails.
 func openBolt(f *os.File, noSync bool) (b *bolt.DB, err error) {
 	defer guard(&err, new(atomic.Bool))()
@@ -302,14 +319,28 @@ func (db *DB) View(fn func(*View) error) (err error) {
 	return db.bolt.View(func(tx *bolt.Tx) error { return fn(&View{tx: tx, gap: db.opts.MaxGap.Milliseconds()}) })
 }
 
+// startWriting waits until nobody else writes, or until the context ends; stopWriting lets the next one.
+func (db *DB) startWriting(ctx context.Context) error {
+	select {
+	case db.write <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (db *DB) stopWriting() { <-db.write }
+
 // Update calls fn with a transaction: all that fn wrote is on the disk when Update returns nil, and nothing of it if fn
-// fails or ctx ends before. All of it is learnt at one time. Waiting for the disk is what costs, so a sweep writes many
+// fails or ctx ends before, also while others write or the file is compacted. All of it is learnt at one time. Waiting for the disk is what costs, so a sweep writes many
 // observations at once. fn must not call methods of db.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) (err error) {
+	if err := db.startWriting(ctx); err != nil {
+		return err
+	}
+	defer db.stopWriting()
 	db.mu.RLock()
 	defer db.mu.RUnlock()
-	db.write.Lock()
-	defer db.write.Unlock()
 	if err := db.usable(); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -21,6 +22,14 @@ const (
 	// compactMin and compactShare say when it is worth it: so many bytes are free, and of the file one part of so many.
 	compactMin   = 1 << 20
 	compactShare = 4
+	// compactTime bounds how long writers wait for the copy, and swapTime how long it waits for readers to take the place of
+	// the file. Otherwise the file stays as it is: what is free in it is used again.
+	compactTime = 10 * time.Second
+	swapTime    = 2 * time.Second
+	// swapRetry is the pause between two attempts.
+	swapRetry = 5 * time.Millisecond
+	// copyFill is how full the copy's pages are: tracks grow at their ends alone.
+	copyFill = 0.9
 	// pruneRows is how many rows Prune looks at in one transaction.
 	pruneRows = 10_000
 )
@@ -36,12 +45,53 @@ func (db *DB) Backup(w io.Writer) error {
 	})
 }
 
+// backupSuffix is of the copy that BackupFile makes, which has a dot before its name.
+const backupSuffix = ".tmp"
+
+// BackupFile writes a copy of the history as it is at this moment into a file, in place of the one that was there, once it
+// is whole and checked. What a process left that was killed meanwhile is written over by the next one.
+func (db *DB) BackupFile(path string) (err error) {
+	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+backupSuffix)
+	f, err := lockedFile(temp, os.O_RDWR|os.O_CREATE, time.Now())
+	if errors.Is(err, ErrInUse) {
+		return fmt.Errorf("back up history to %s: another process does so", path)
+	}
+	if err != nil {
+		return fmt.Errorf("back up history to %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(temp) // what counts is the first error
+			err = fmt.Errorf("back up history to %s: %w", path, err)
+		}
+		err = errors.Join(err, f.Close())
+	}()
+	// Somebody else may have put a link to another file there.
+	ours, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if named, err := os.Lstat(temp); err != nil || !os.SameFile(ours, named) {
+		return errors.Join(fmt.Errorf("%s is no file", temp), err)
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	if err := errors.Join(db.Backup(f), f.Sync()); err != nil {
+		return err
+	}
+	if err := verifyFile(f); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(temp, path), syncDir(path))
+}
+
 // Check walks the whole file as Open does. The error wraps ErrDamaged. Writers wait meanwhile.
 func (db *DB) Check() (err error) {
+	db.write <- struct{}{}
+	defer db.stopWriting()
 	db.mu.RLock()
 	defer db.mu.RUnlock()
-	db.write.Lock()
-	defer db.write.Unlock()
 	if err := db.usable(); err != nil {
 		return err
 	}
@@ -102,7 +152,8 @@ type Pruned struct {
 
 // Prune removes the intervals that ended before a time, and the proofs from before; documents stay. Answers for that time
 // and later stay the same. It works in steps and may be interrupted: what was removed until then is. If a good part of the
-// file is free afterwards the file is written anew beside the old one, which it then replaces; everybody waits for that.
+// file is free afterwards the file is written anew beside the old one, which it then replaces; writers wait for that, but not
+// longer than about ten seconds.
 func (db *DB) Prune(ctx context.Context, before time.Time) (Pruned, error) {
 	limit := clamp(before)
 	var p Pruned
@@ -229,48 +280,115 @@ func (tx *Tx) unindex(gone map[string]map[netip.Addr]bool, limit int64) error {
 	return nil
 }
 
-// compact writes the file anew if that gives back enough.
+// compact writes the file anew if that gives back enough and does not take too long.
 func (db *DB) compact(ctx context.Context) (done bool, err error) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if err := db.usable(); err != nil {
+	if err := db.startWriting(ctx); err != nil {
 		return false, err
 	}
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
+	defer db.stopWriting()
 	defer guard(&err, &db.broken)()
-	var size, free int64
-	if err := db.bolt.View(func(tx *bolt.Tx) error {
-		size, free = space(tx)
-		return nil
-	}); err != nil {
-		return false, err
+	bounded, cancel := context.WithTimeout(ctx, compactTime)
+	defer cancel()
+	fresh, f, err := db.copied(bounded)
+	if err == nil && fresh != nil {
+		bounded, cancel := context.WithTimeout(ctx, swapTime)
+		defer cancel()
+		err = db.swap(bounded, fresh, f)
 	}
-	if free < compactMin || free < size/compactShare {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return false, nil
+	}
+	return err == nil && fresh != nil, err
+}
+
+// copied makes a copy beside the file, locked; nil if that would not give back enough. Others read meanwhile, nobody
+// writes.
+func (db *DB) copied(ctx context.Context) (_ *bolt.DB, f *os.File, err error) {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	if err := db.usable(); err != nil {
+		return nil, nil, err
+	}
+	from, err := db.bolt.Begin(false)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, from.Rollback()) }()
+	if size, free := space(from); free < compactMin || free < size/compactShare {
+		return nil, nil, nil
 	}
 	temp := db.path + compactSuffix
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return false, err
+		return nil, nil, err
 	}
 	// It is locked before it gets the name, so that nobody can come in between.
-	f, err := lockedFile(temp, os.O_RDWR|os.O_CREATE, time.Now())
+	if f, err = lockedFile(temp, os.O_RDWR|os.O_CREATE, time.Now()); err != nil {
+		return nil, nil, err
+	}
+	to, err := openBolt(f, true)
 	if err != nil {
-		return false, err
+		return nil, nil, errors.Join(err, os.Remove(temp))
 	}
-	b, err := openBolt(f, true)
-	if err != nil {
-		return false, errors.Join(err, os.Remove(temp))
+	if err := refill(ctx, to, from); err != nil {
+		return nil, nil, errors.Join(err, to.Close(), os.Remove(temp))
 	}
-	if err := errors.Join(bolt.Compact(b, db.bolt, compactTx), b.Sync()); err != nil {
-		return false, errors.Join(err, b.Close(), os.Remove(temp))
+	if err := to.Sync(); err != nil {
+		return nil, nil, errors.Join(err, to.Close(), os.Remove(temp))
 	}
-	b.NoSync = db.opts.noSync
+	return to, f, nil
+}
+
+// refill copies all buckets into an empty database, in transactions of compactTx bytes, until the context ends.
+func refill(ctx context.Context, to *bolt.DB, from *bolt.Tx) error {
+	for _, name := range buckets {
+		c := from.Bucket([]byte{name}).Cursor()
+		key, value := c.First()
+		for begun := false; !begun || key != nil; begun = true {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			err := to.Update(func(tx *bolt.Tx) error {
+				b, err := tx.CreateBucketIfNotExists([]byte{name})
+				if err != nil {
+					return err
+				}
+				b.FillPercent = copyFill
+				for size := 0; key != nil && size < compactTx; key, value = c.Next() {
+					if err := b.Put(key, value); err != nil {
+						return err
+					}
+					size += len(key) + len(value)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// swap puts a copy in the place of the file once nobody reads, or removes it when the context ends before. Those who come
+// to read meanwhile do not wait for those who read already.
+func (db *DB) swap(ctx context.Context, fresh *bolt.DB, f *os.File) error {
+	temp := db.path + compactSuffix
+	for !db.mu.TryLock() {
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), fresh.Close(), os.Remove(temp))
+		case <-time.After(swapRetry):
+		}
+	}
+	defer db.mu.Unlock()
+	if err := db.usable(); err != nil {
+		return errors.Join(err, fresh.Close(), os.Remove(temp))
+	}
+	fresh.NoSync = db.opts.noSync
 	if err := os.Rename(temp, db.path); err != nil {
-		return false, errors.Join(err, b.Close(), os.Remove(temp))
+		return errors.Join(err, fresh.Close(), os.Remove(temp))
 	}
 	old := db.bolt
-	db.bolt, db.file = b, f
-	return true, errors.Join(syncDir(db.path), old.Close())
+	db.bolt, db.file = fresh, f
+	return errors.Join(syncDir(db.path), old.Close())
 }

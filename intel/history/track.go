@@ -32,7 +32,11 @@ func (tx *Tx) observe(track []byte, r row, merge func(before, now []byte) ([]byt
 		if bytes.Equal(before.value, r.value) {
 			return nil
 		}
-		return put(past, bucketPast, disputedKey(track, r), r.encode())
+		key := disputedKey(track, r)
+		if past.Get(key) != nil {
+			return nil // since when it is known stays as it is
+		}
+		return put(past, bucketPast, key, r.encode())
 	}
 	if found && tx.joins(before, r) {
 		extra := r.extra

@@ -7,10 +7,15 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/minecanary/minecanary/intel/catalog"
 )
 
-// guessLines is how many lines Guess looks at.
-const guessLines = 50
+// guessLines is how many lines Guess looks at, and guessLine how many bytes of each.
+const (
+	guessLines = 50
+	guessLine  = 1 << 10
+)
 
 // Guess tells the format of a file by its content; ok is false if it could be several or is none.
 func Guess(data []byte) (f Format, ok bool) {
@@ -22,7 +27,7 @@ func Guess(data []byte) (f Format, ok bool) {
 	for line := range bytes.Lines(data[:min(len(data), MaxData)]) {
 		text, _, _ := bytes.Cut(line, []byte("#"))
 		if text = bytes.TrimSpace(text); len(text) > 0 {
-			lines = append(lines, string(text[:min(len(text), 1<<10)]))
+			lines = append(lines, begin(string(text)))
 		}
 		if len(lines) == guessLines {
 			break
@@ -46,10 +51,22 @@ func Guess(data []byte) (f Format, ok bool) {
 	switch {
 	case all(lines, hostsLine):
 		return Hosts, true
-	case all(lines, listLine):
+	case all(lines, listLine) || all(lines, entriesLine):
 		return List, true
 	}
 	return "", false
+}
+
+// begin gives what is looked at of a line: no more than guessLine bytes, and no half field at the end.
+func begin(line string) string {
+	if len(line) <= guessLine {
+		return line
+	}
+	line = line[:guessLine]
+	if i := strings.LastIndexAny(line, separators); i > 0 {
+		line = line[:i]
+	}
+	return line
 }
 
 func all(s []string, is func(string) bool) bool {
@@ -73,6 +90,34 @@ func hostsLine(line string) bool {
 // listLine tells whether a line looks like one entry of a list, be it right or not.
 func listLine(line string) bool {
 	return !strings.ContainsAny(line, " \t,;\"") && strings.ContainsAny(line, ".:")
+}
+
+// entriesLine tells whether a line has entries of a list and nothing else, one or several. A line that may be one of a hosts
+// file, an address and names, is none; nor is one with the address of a page, which may stand beside a server as its site.
+func entriesLine(line string) bool {
+	fields := fieldsOf(line)
+	names, addresses := 0, 0
+	for _, f := range fields {
+		scheme, _, found := strings.Cut(f, "://")
+		if web := strings.ToLower(scheme); found && (web == "http" || web == "https") {
+			return false
+		}
+		host, port, _, err := hostPort(f)
+		if err != nil {
+			return false
+		}
+		_, err = netip.ParseAddr(host)
+		switch {
+		case err != nil && !catalog.IsName(catalog.CanonicalName(host)):
+			return false
+		case port != 0 || found:
+		case err == nil:
+			addresses++
+		default:
+			names++
+		}
+	}
+	return len(fields) > 0 && (names == 0 || addresses == 0)
 }
 
 // guessJSON looks at the first keys.

@@ -73,7 +73,8 @@ func Import(format Format, data []byte, o Options) (catalog.Layer, []catalog.Pro
 		for i := range layer.Pools {
 			layer.Pools[i].Provenance = over(layer.Pools[i].Provenance, o.Provenance)
 		}
-		return layer, problems, nil
+		layer, wrong := Vet(layer)
+		return layer, append(problems, wrong...), nil
 	case SmashedJSON:
 		err = b.smashed(data)
 	case SmashedCSV:
@@ -93,6 +94,42 @@ func Import(format Format, data []byte, o Options) (catalog.Layer, []catalog.Pro
 		return catalog.Layer{}, nil, fmt.Errorf("import %s: %w", format, err)
 	}
 	return b.layer(), b.problems, nil
+}
+
+// posing tells why a name is no pool's although lists take it for one: it is an exchange's, a wallet's or a shop's. "" if it
+// may be.
+func posing(name string) string {
+	if name == "" {
+		return ""
+	}
+	alone := catalog.Pool{ID: "x", Name: "x", Servers: []catalog.Server{{Name: name}}}
+	if problems := catalog.New(catalog.Layer{Pools: []catalog.Pool{alone}}).Lint(); len(problems) > 0 {
+		return problems[0].Reason // of a name alone it has nothing else to say
+	}
+	return ""
+}
+
+// Vet takes the servers out of a layer that exchanges, wallets and shops have, with the pools that have no other, and says
+// which. Import has done so.
+func Vet(l catalog.Layer) (catalog.Layer, []catalog.Problem) {
+	var problems []catalog.Problem
+	pools := l.Pools
+	l.Pools = nil
+	for _, p := range pools {
+		var servers []catalog.Server
+		for _, s := range p.Servers {
+			if reason := posing(s.Name); reason != "" {
+				problems = append(problems, catalog.Problem{File: p.Layer, Reason: reason})
+			} else {
+				servers = append(servers, s)
+			}
+		}
+		if len(servers) > 0 || len(p.Servers) == 0 {
+			p.Servers = servers
+			l.Pools = append(l.Pools, p)
+		}
+	}
+	return l, problems
 }
 
 // row is one fact, as far as the file tells it.
@@ -207,6 +244,10 @@ func (b *builder) add(at place, r row) {
 func (b *builder) server(at place, p *pool, s catalog.Server) {
 	i, ok := p.servers[s.Host()]
 	if !ok {
+		if reason := posing(s.Name); reason != "" {
+			b.problem(at, "%s", reason)
+			return
+		}
 		if !b.room(at) {
 			return
 		}
@@ -299,13 +340,20 @@ func secure(scheme string) bool {
 		scheme == "https" || scheme == "wss"
 }
 
+// separators stand between the entries of a list.
+const separators = " \t,\r\n"
+
+func fieldsOf(line string) []string {
+	return strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(separators, r) })
+}
+
 // list reads entries by line; what follows # is a comment.
 func (b *builder) list(data []byte) {
 	at := place{}
 	for line := range bytes.Lines(data) {
 		at.line++
 		text, _, _ := strings.Cut(string(line), "#")
-		for _, field := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '\r' || r == '\n' }) {
+		for _, field := range fieldsOf(text) {
 			host, port, tls, err := hostPort(field)
 			if err != nil {
 				b.problem(at, "%v", err)

@@ -89,6 +89,11 @@ func TestGuess(t *testing.T) {
 		`[{"Event":{}}]`: importer.MISP, `{"Event":{}}`: importer.MISP, ` {"response":[]}`: importer.MISP, `{"servers":[]}`: importer.SmashedJSON,
 		"": "", "# nothing": "", "9.9.9.9 a.net\n": "", "{": "", "[]": "", `{"x":1}`: "", "a,b\n1,2\n": "", "words of all kinds": "",
 		"port,coin\n": "", "name.net: x": "",
+		// Several entries a line, as long as they can be nothing else.
+		"a.net:3333 b.net:3333, 9.9.9.9:1\n": importer.List, "a.net,b.net\nc.net": importer.List, "9.9.9.9 9.9.9.10": importer.List,
+		"9.9.9.9 stratum+tcp://a.net:3333": importer.List, "a.net b.net " + strings.Repeat("x.net ", 1000): importer.List,
+		"c.net:1\n9.9.9.9 a.net b.net\n": "", "a.net,9.9.9.9": "", "a.net https://a.net/": "", "a.net,Germany": "", "a.net 1.5": "", "a.net;b.net": "",
+		"a.net:3333,XMR": "", "2026-04-21T00:00:00Z a.net": "",
 	} {
 		if f, ok := importer.Guess([]byte(text)); f != want || ok != (want != "") {
 			t.Errorf("%q: %q, %t, want %q", text, f, ok, want)
@@ -221,4 +226,53 @@ func FuzzImport(f *testing.F) {
 			t.Fatalf("guessed %q", format)
 		}
 	})
+}
+
+// TestPosing: exchanges are refused in every form, with the line where there is one; pools of theirs are taken.
+func TestPosing(t *testing.T) {
+	const list = "pool.alpha-pool.net:3333\napi.kraken.com:443\nwww.binance.com\nsha256.pool.binance.com:443\nAPI.kraken.com:80\n"
+	const file = `
+pools:
+  - {id: a, name: A, servers: [{name: pool.alpha-pool.net}, {name: api.kraken.com, endpoints: [{port: 443, coin: BTC}]}]}
+  - {id: b, name: B, servers: [{name: www.binance.com}]}
+  - {id: c, name: C}
+`
+	for _, c := range []struct {
+		format  importer.Format
+		text    string
+		servers []string
+		lines   []int
+	}{
+		{importer.List, list, []string{"pool.alpha-pool.net", "sha256.pool.binance.com"}, []int{2, 3, 5}},
+		{importer.Hosts, "0.0.0.0 api.kraken.com pool.alpha-pool.net\n", []string{"pool.alpha-pool.net"}, []int{1}},
+		{importer.CSV, "server,port\npool.alpha-pool.net,1\napi.kraken.com,2\n", []string{"pool.alpha-pool.net"}, []int{3}},
+		{importer.Catalogue, file, []string{"pool.alpha-pool.net"}, []int{0, 0}},
+	} {
+		l, problems, err := importer.Import(c.format, []byte(c.text), importer.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var servers []string
+		for _, p := range l.Pools {
+			for _, s := range p.Servers {
+				servers = append(servers, s.Name)
+			}
+		}
+		var lines []int
+		for _, p := range problems {
+			lines = append(lines, p.Line)
+			if !strings.Contains(p.Reason, "is an exchange's, a wallet's or a shop's, not a pool's") || p.File != "import" {
+				t.Errorf("%s: %v", c.format, p)
+			}
+		}
+		if diff := cmp.Diff(c.servers, servers); diff != "" {
+			t.Errorf("%s: %s", c.format, diff)
+		}
+		if diff := cmp.Diff(c.lines, lines); diff != "" {
+			t.Errorf("%s: lines %s", c.format, diff)
+		}
+		if c.format == importer.Catalogue && len(l.Pools) != 2 {
+			t.Errorf("a pool of an exchange alone is left, or one without servers gone: %+v", l.Pools)
+		}
+	}
 }

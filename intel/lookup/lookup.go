@@ -5,6 +5,7 @@ package lookup
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -121,8 +122,7 @@ func (x *Index) SetAnswers(ep minecanary.Endpoint, spans []Answer) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(spans) == 0 {
-		delete(x.answers, ep)
-		x.ports[ep.Addr] = slices.DeleteFunc(x.ports[ep.Addr], func(p uint16) bool { return p == ep.Port })
+		x.forget(ep)
 		return
 	}
 	answers := make([]*Answer, len(spans))
@@ -139,6 +139,47 @@ func (x *Index) SetAnswers(ep minecanary.Endpoint, spans []Answer) {
 	}
 	x.answers[ep] = answers
 }
+
+// forget removes all that is known of an endpoint, with the lock held.
+func (x *Index) forget(ep minecanary.Endpoint) {
+	delete(x.answers, ep)
+	rest := slices.DeleteFunc(x.ports[ep.Addr], func(p uint16) bool { return p == ep.Port })
+	if x.ports[ep.Addr] = rest; len(rest) == 0 {
+		delete(x.ports, ep.Addr)
+		x.sorted = nil
+	}
+}
+
+// Prune forgets what had ended at a time, as history.DB.Prune does. Answers for that time and later stay the same, but for
+// when an endpoint last proved itself if that was before.
+func (x *Index) Prune(before time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	over := func(s Span) bool { return !s.Until.After(before) }
+	prune := func(rows []*Address) []*Address {
+		return slices.DeleteFunc(rows, func(a *Address) bool { return over(a.Span) })
+	}
+	for name, rows := range x.names {
+		if x.names[name] = prune(rows); len(x.names[name]) == 0 {
+			delete(x.names, name)
+		}
+	}
+	for addr, rows := range x.addresses {
+		if x.addresses[addr] = prune(rows); len(x.addresses[addr]) == 0 {
+			delete(x.addresses, addr)
+			x.sorted = nil
+		}
+	}
+	for ep, rows := range x.answers {
+		rest := slices.DeleteFunc(rows, func(a *Answer) bool { return over(a.Span) })
+		if x.answers[ep] = rest; len(rest) == 0 {
+			x.forget(ep)
+		}
+	}
+}
+
+// LayerHistory is the layer of matches that stand in no layer of the catalogue: they are known because they answered.
+const LayerHistory = "history"
 
 // Match is one endpoint that answers a question.
 type Match struct {
@@ -168,6 +209,7 @@ type Match struct {
 	LastSeen  time.Time                `json:"last_seen,omitzero"`
 	LastProof time.Time                `json:"last_proof,omitzero"`
 	catalog.Provenance
+	// Layer is where the row stands; LayerHistory for what only the history knows.
 	Layer string `json:"layer,omitempty"`
 }
 
@@ -342,7 +384,7 @@ func (f *finding) address(addr netip.Addr, port uint16) {
 		if listed[p] || port != 0 && p != port {
 			continue
 		}
-		m := Match{Address: addr, Port: p}
+		m := Match{Address: addr, Port: p, Layer: LayerHistory}
 		f.answer(&m)
 		if m.Status == minecanary.Confirmed || m.Status == minecanary.Node || f.at.IsZero() && !m.LastProof.IsZero() {
 			if f.full() {
@@ -399,6 +441,20 @@ func (f *finding) answer(m *Match) {
 		m.Status, m.Reason, m.FirstSeen, m.LastSeen = a.Status, a.Reason, a.From, a.LastSeen
 		m.Dialect, m.Coin, m.TLS = cmp.Or(m.Dialect, a.Dialect), cmp.Or(m.Coin, a.Coin), m.TLS || m.Pool == "" && a.TLS
 	}
+}
+
+// Unlisted gives the endpoints that only the history knows: they answered as pools do without standing in the catalogue.
+// With a port it is those of that port, with 0 all. They are in order of address and port.
+func (x *Index) Unlisted(port uint16) []Match {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	f := finding{x: x, limit: math.MaxInt}
+	for addr := range x.ports {
+		f.address(addr, port)
+	}
+	out := slices.DeleteFunc(f.matches, func(m Match) bool { return m.Layer != LayerHistory })
+	slices.SortFunc(out, func(a, b Match) int { return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port)) })
+	return out
 }
 
 // Level says how well a flow's server is known as a pool's.

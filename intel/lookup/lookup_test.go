@@ -192,6 +192,57 @@ func TestSet(t *testing.T) {
 }
 
 // TestMark holds Mark, which flows use, against Find.
+// TestPrune forgets what ended, and nothing that held at the time or later.
+func TestPrune(t *testing.T) {
+	x := index(t)
+	ask := func(q lookup.Query) (lines []string) {
+		for _, m := range x.Find(q, 1000).Matches {
+			lines = append(lines, line(m))
+		}
+		return lines
+	}
+	all := lookup.Query{Kind: lookup.ByPrefix, Prefix: netip.MustParsePrefix("0.0.0.0/0")}
+	var before [][]string
+	for h := range 25 {
+		at := all
+		at.At = day(h)
+		before = append(before, ask(at))
+	}
+	x.Prune(day(4))
+	for h := range 25 {
+		at := all
+		at.At = day(h)
+		if diff := cmp.Diff(before[h], ask(at)); h >= 4 && diff != "" {
+			t.Errorf("at %d: %s", h, diff)
+		}
+	}
+	if got := x.Unlisted(8080); len(got) != 0 {
+		t.Errorf("9.9.9.50 proved itself until 4, and is still there: %+v", got)
+	}
+	x.Prune(day(1000))
+	if n := x.Addresses(); n != 0 {
+		t.Errorf("%d addresses are left", n)
+	}
+	if got := x.LastAnswer(endpoint(t, "9.9.9.1:3333")); !got.IsZero() {
+		t.Errorf("an answer of %s is left", got)
+	}
+	if got := x.Unlisted(0); len(got) != 0 {
+		t.Errorf("left: %+v", got)
+	}
+}
+
+// TestUnlisted is of what answered as a pool and stands in no catalogue.
+func TestUnlisted(t *testing.T) {
+	x := index(t)
+	got := x.Unlisted(0)
+	if len(got) != 1 || got[0].Address.String() != "9.9.9.50" || got[0].Port != 8080 || got[0].Layer != lookup.LayerHistory || got[0].Pool != "" {
+		t.Errorf("unlisted: %+v", got)
+	}
+	if got := x.Unlisted(80); len(got) != 0 {
+		t.Errorf("of port 80: %+v", got)
+	}
+}
+
 func TestMark(t *testing.T) {
 	x := index(t)
 	rapid.Check(t, func(t *rapid.T) {

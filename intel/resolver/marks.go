@@ -45,7 +45,7 @@ type Mark struct {
 	Owner string
 	// Source is the page where that was read; "" for reserved addresses.
 	Source string
-	// AsOf is the day of the source; zero for reserved addresses.
+	// AsOf is the day of the source; zero for reserved addresses, and for a list that does not tell.
 	AsOf time.Time
 	// Name is the name whose owner decided it, if that was not the address.
 	Name string
@@ -61,9 +61,9 @@ type Marks struct {
 //go:embed marks.yaml
 var bundled []byte
 
-// LoadMarks reads the bundled marks, which carry their sources and dates, and the user's own files, which come first. The
-// error joins what is wrong with single rows, as file:line: reason; then the marks have the other rows. They are nil only
-// if a file could not be read.
+// LoadMarks reads the bundled marks, which carry their sources and dates, and the user's own files, which come first (but
+// take no resolver's mark away): in the form of the bundled one, or as the list.json of a MISP warning list. The error joins what is wrong with single rows, as
+// file:line: reason; then the marks have the other rows. They are nil only if a file could not be read.
 func LoadMarks(files ...string) (*Marks, error) {
 	m := &Marks{names: map[string]int{}}
 	var errs []error
@@ -72,7 +72,11 @@ func LoadMarks(files ...string) (*Marks, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read marks: %w", err)
 		}
-		errs = append(errs, m.add(b, name)...)
+		if isWarningList(b) {
+			errs = append(errs, m.addWarningList(b, name)...)
+		} else {
+			errs = append(errs, m.add(b, name)...)
+		}
 	}
 	errs = append(errs, m.add(bundled, "marks.yaml")...)
 	return m, errors.Join(errs...)
@@ -148,20 +152,30 @@ func (m *Marks) addRow(node *yaml.Node) error {
 			return fmt.Errorf("name %s: %w", quote(s), err)
 		}
 	}
+	m.insert(Mark{Kind: row.Kind, Owner: row.Owner, Source: row.Source, AsOf: asOf}, prefixes, names)
+	return nil
+}
+
+// insert takes a mark. What came first stays, the user's rows before the bundled ones; but nothing takes a resolver's mark
+// away, for what resolves names must never count as a pool.
+func (m *Marks) insert(mark Mark, prefixes []netip.Prefix, names []string) {
 	n := len(m.rows)
-	m.rows = append(m.rows, Mark{Kind: row.Kind, Owner: row.Owner, Source: row.Source, AsOf: asOf})
-	// What came first stays: the user's rows before the bundled ones.
+	m.rows = append(m.rows, mark)
 	for _, p := range prefixes {
-		if _, taken := m.addrs.Get(p); !taken {
+		if before, taken := m.addrs.Get(p); !taken || m.stronger(mark, before) {
 			m.addrs.Insert(p, n)
 		}
 	}
 	for _, name := range names {
-		if _, taken := m.names[name]; !taken {
+		if before, taken := m.names[name]; !taken || m.stronger(mark, before) {
 			m.names[name] = n
 		}
 	}
-	return nil
+}
+
+// stronger tells whether a mark takes the place of the row that was before it.
+func (m *Marks) stronger(mark Mark, before int) bool {
+	return mark.Kind == DNS && m.rows[before].Kind != DNS
 }
 
 // decodeRow reads a row and refuses keys that it does not know, which yaml.Node.Decode cannot.
@@ -207,24 +221,45 @@ func isText(s string) bool {
 }
 
 // Of gives the mark of an address to which a name led over a chain (of Answer, the name itself before it if it may be
-// one of a CDN). Reserved comes first, then the narrowest network around the address, then the last name of the chain
-// that is known.
+// one of a CDN). Reserved comes first, then the narrowest network of resolvers around the address, then the narrowest
+// network of another kind, then the last name of the chain that is known.
 func (m *Marks) Of(addr netip.Addr, chain []string) Mark {
 	addr = minecanary.CanonicalAddr(addr)
 	if why := minecanary.Reserved(addr); why != "" {
 		return Mark{Kind: Reserved, Owner: why}
 	}
 	if n, ok := m.addrs.Lookup(addr); ok {
+		if m.rows[n].Kind != DNS {
+			for _, wider := range m.addrs.Supernets(netip.PrefixFrom(addr, addr.BitLen())) { // the narrowest first
+				if m.rows[wider].Kind == DNS {
+					return m.rows[wider]
+				}
+			}
+		}
 		return m.rows[n]
 	}
 	for _, target := range slices.Backward(chain) {
-		for name, more := target, true; more; _, name, more = strings.Cut(name, ".") {
-			if n, ok := m.names[name]; ok {
-				mark := m.rows[n]
-				mark.Name = target
-				return mark
-			}
+		if mark := m.OfName(target); mark.Kind != Ordinary {
+			return mark
 		}
 	}
 	return Mark{}
+}
+
+// OfName gives the mark of a name in the spelling of Normalise: that of the name itself, or of the longest name above it
+// that is known, a resolver's first. The zero Mark says that none is.
+func (m *Marks) OfName(name string) Mark {
+	var found Mark
+	for above, more := name, true; more; _, above, more = strings.Cut(above, ".") {
+		n, ok := m.names[above]
+		if !ok || found.Kind != Ordinary && m.rows[n].Kind != DNS {
+			continue
+		}
+		found = m.rows[n]
+		found.Name = name
+		if found.Kind == DNS {
+			break
+		}
+	}
+	return found
 }

@@ -74,7 +74,7 @@ func TestBundled(t *testing.T) {
 		}
 	}
 	for p := range m.addrs.All() {
-		if why := minecanary.Reserved(p.Addr()); why != "" || p.Addr().Is4() && p.Bits() < 13 || p.Addr().Is6() && p.Bits() < 29 {
+		if why := minecanary.Reserved(p.Addr()); why != "" || p.Addr().Is4() && p.Bits() < 10 || p.Addr().Is6() && p.Bits() < 24 {
 			t.Errorf("%s: %q", p, why)
 		}
 	}
@@ -149,6 +149,52 @@ func TestOwnMarks(t *testing.T) {
 	}
 	if m, err := LoadMarks(big); m != nil || err == nil || !strings.Contains(err.Error(), "larger") {
 		t.Errorf("a file that is too large: %v, %v", m, err)
+	}
+}
+
+// TestMarksOfResolversStay has a user's lists say other things of a resolver's address, and of a network around or inside
+// of resolvers.
+func TestMarksOfResolversStay(t *testing.T) {
+	write := func(text string) string {
+		name := filepath.Join(t.TempDir(), "own")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	list := write(`{"name":"List of known google ranges","version":20260811,"type":"cidr","list":["8.8.8.8/32","8.8.0.0/16"]}`)
+	names := write(`{"name":"Top","version":1,"type":"hostname","list":["dns.example.com","example.com"]}`)
+	own := write(`
+- {kind: cdn, owner: us, source: a paper, as_of: 2026-01-31, prefixes: [1.1.1.1, 5.9.1.1]}
+- {kind: resolver, owner: ours, source: a paper, as_of: 2026-01-31, prefixes: [5.9.0.0/16, 5.9.1.0/24], names: [dns.example.com]}
+- {kind: shared, owner: us, source: a paper, as_of: 2026-01-31, prefixes: [5.9.1.0/24, 5.9.1.2]}
+`)
+	m, err := LoadMarks(list, names, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]Kind{
+		"8.8.8.8": DNS, "8.8.9.9": Shared, "1.1.1.1": DNS, "5.9.1.1": DNS, "5.9.1.2": DNS, "5.9.1.3": DNS, "104.16.1.1": CDN,
+	} {
+		if got := m.Of(netip.MustParseAddr(addr), nil); got.Kind != want {
+			t.Errorf("%s: %+v", addr, got)
+		}
+	}
+	for name, want := range map[string]Mark{
+		"dns.example.com":     {Kind: DNS, Owner: "ours"},
+		"eu.dns.example.com":  {Kind: DNS, Owner: "ours"},
+		"pool.example.com":    {Kind: Shared, Owner: "Top"},
+		"example.com":         {Kind: Shared, Owner: "Top"},
+		"d1.cloudfront.net":   {Kind: CDN, Owner: "Amazon CloudFront"},
+		"pool.example":        {},
+		"evilexample.com":     {},
+		"example.com.invalid": {},
+		"":                    {},
+	} {
+		got := m.OfName(name)
+		if got.Kind != want.Kind || got.Owner != want.Owner || got.Kind != Ordinary && got.Name != name {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ package sweep
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,6 +75,8 @@ type Config struct {
 	// PerSecond is how many endpoints are begun a second; 0 is without limit. It is what the prober allows the catalogue,
 	// which refuses what comes faster.
 	PerSecond float64
+	// Share is what this process has in common with others that sweep the same; nil sweeps alone.
+	Share Share
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Warn hears of what failed and goes on; nil drops it.
@@ -96,6 +99,9 @@ type Status struct {
 	// LastResolved and LastAsked are when the last answer came; zero if none did since the start.
 	LastResolved time.Time `json:"last_resolved,omitzero"`
 	LastAsked    time.Time `json:"last_asked,omitzero"`
+	// Heard counts answers that other processes told (Config.Share); Untold are those that wait to be told to them.
+	Heard  uint64 `json:"-"`
+	Untold int    `json:"-"`
 }
 
 // Sweeper sweeps. Run, Resolve and Ask may be called from several goroutines.
@@ -115,8 +121,20 @@ type Sweeper struct {
 	extra  map[minecanary.Endpoint]bool
 	status Status
 
-	// hurryNames and hurryEndpoints wake Run.
-	hurryNames, hurryEndpoints chan struct{}
+	// id tells this process from the others, lease is how long it claims what it asks.
+	id    string
+	lease time.Duration
+	// wanted is since when somebody wants a name or an endpoint asked. What others asked before does not do.
+	wanted map[any]time.Time
+	// untold waits to be told to others. aloneUntil is set while the Share does not answer.
+	untold     []told
+	aloneUntil time.Time
+	// telling is held by who tells others, hearing by who takes in what they told, up to the version heard.
+	telling, hearing sync.Mutex
+	heard            uint64
+
+	// hurryNames, hurryEndpoints and hurryShare wake Run.
+	hurryNames, hurryEndpoints, hurryShare chan struct{}
 }
 
 // target is an endpoint on the schedule.
@@ -145,17 +163,20 @@ func New(cfg Config) *Sweeper {
 		cfg: cfg, pace: pace, seed: maphash.MakeSeed(), busy: map[any]bool{}, beliefs: map[string]resolver.Belief{}, names: map[string]time.Time{},
 		endpoints: map[minecanary.Endpoint]target{}, extra: map[minecanary.Endpoint]bool{},
 		hurryNames: make(chan struct{}, 1), hurryEndpoints: make(chan struct{}, 1), status: Status{Probed: map[minecanary.VerdictStatus]uint64{}},
+		id: rand.Text(), lease: leaseOf(cfg), wanted: map[any]time.Time{}, hurryShare: make(chan struct{}, 1),
 	}
 }
 
 // idle is how long Run waits at most before it looks at the catalogue again: it may have changed.
 const idle = time.Minute
 
-// Run sweeps until the context ends, which is no error. Names do not wait for endpoints, nor the other way.
+// Run sweeps until the context ends, which is no error. Names do not wait for endpoints, nor the other way. Where sweeps
+// are shared it also hears of the other processes, whether it sweeps anything itself or not.
 func (s *Sweeper) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.repeat(ctx, s.stepNames, s.hurryNames) })
 	g.Go(func() error { return s.repeat(ctx, s.stepEndpoints, s.hurryEndpoints) })
+	g.Go(func() error { return s.follow(ctx) })
 	return g.Wait()
 }
 
@@ -189,9 +210,17 @@ func (s *Sweeper) repeat(ctx context.Context, step func(context.Context) (time.T
 // MaxExtra is how many endpoints beside the catalogue's may wait to be asked.
 const MaxExtra = 10_000
 
+// Errors of orders; compare with errors.Is.
+var (
+	// ErrNobody tells that names are not looked up, or endpoints not asked, by this sweeper.
+	ErrNobody = errors.New("that is not swept here")
+	// ErrTooMany tells that MaxExtra endpoints would wait, so that nothing of the order was taken.
+	ErrTooMany = errors.New("too many endpoints wait to be asked")
+)
+
 // Soon makes names and endpoints due at once for Run, and returns. Names that the catalogue does not have are left out;
-// endpoints that it does not lead to are asked without a name. The error says that there is nobody to ask them, that too
-// many wait, or is the history's.
+// endpoints that it does not lead to are asked without a name. The error is ErrNobody, ErrTooMany or the history's; then
+// nothing was taken.
 func (s *Sweeper) Soon(names []string, endpoints []minecanary.Endpoint) error {
 	if len(names) > 0 && s.cfg.Resolver == nil || len(endpoints) > 0 && s.cfg.Verifier == nil {
 		return ErrNobody
@@ -201,19 +230,27 @@ func (s *Sweeper) Soon(names []string, endpoints []minecanary.Endpoint) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	extra := map[minecanary.Endpoint]bool{}
+	for _, ep := range endpoints {
+		if _, ok := s.endpoints[ep]; !ok && !s.extra[ep] {
+			extra[ep] = true
+		}
+	}
+	if len(s.extra)+len(extra) > MaxExtra {
+		return ErrTooMany
+	}
+	maps.Copy(s.extra, extra)
+	now := s.cfg.Now()
 	for _, n := range names {
 		if _, ok := s.names[n]; ok {
-			s.names[n] = time.Time{}
+			s.names[n], s.wanted[n] = time.Time{}, now
 		}
 	}
 	for _, ep := range endpoints {
+		s.wanted[ep] = now
 		if t, ok := s.endpoints[ep]; ok {
 			t.due = time.Time{}
 			s.endpoints[ep] = t
-		} else if len(s.extra) < MaxExtra || s.extra[ep] {
-			s.extra[ep] = true
-		} else {
-			return fmt.Errorf("%d endpoints wait already", MaxExtra)
 		}
 	}
 	for _, hurry := range []chan struct{}{s.hurryNames, s.hurryEndpoints} {
@@ -224,9 +261,6 @@ func (s *Sweeper) Soon(names []string, endpoints []minecanary.Endpoint) error {
 	}
 	return nil
 }
-
-// ErrNobody tells that names are not looked up, or endpoints not asked, by this sweeper.
-var ErrNobody = errors.New("that is not swept here")
 
 // Step asks all that is due now, names first, and gives when something is due next: the zero time for never. The error is
 // the history's, or the context's.
@@ -249,6 +283,9 @@ func (s *Sweeper) stepNames(ctx context.Context) (next time.Time, err error) {
 	if s.cfg.Resolver == nil {
 		return time.Time{}, nil
 	}
+	if err := s.exchange(ctx); err != nil {
+		return time.Time{}, err
+	}
 	if err := s.prepare(); err != nil {
 		return time.Time{}, err
 	}
@@ -268,6 +305,9 @@ func (s *Sweeper) stepNames(ctx context.Context) (next time.Time, err error) {
 func (s *Sweeper) stepEndpoints(ctx context.Context) (next time.Time, err error) {
 	if s.cfg.Verifier == nil {
 		return time.Time{}, nil
+	}
+	if err := s.exchange(ctx); err != nil {
+		return time.Time{}, err
 	}
 	if err := s.prepare(); err != nil {
 		return time.Time{}, err
@@ -299,12 +339,21 @@ func (s *Sweeper) prepare() error {
 // beliefs is the bucket of the history where what is believed of names is kept.
 const beliefBucket = "belief"
 
-// load reads what was believed when the last process ended, with the lock held.
+// load reads what was believed when the last process ended, and up to where it had heard of others, with the lock held.
 func (s *Sweeper) load() error {
 	if s.loaded {
 		return nil
 	}
 	err := s.cfg.Book.View(func(v *history.View) error {
+		heard, err := v.Get(sharedBucket, heardKey)
+		if err != nil {
+			return err
+		}
+		if heard != nil {
+			if err := json.Unmarshal(heard, &s.heard); err != nil {
+				return fmt.Errorf("version of what others told: %w", err)
+			}
+		}
 		for after := ""; ; {
 			docs, err := v.List(beliefBucket, "", after, 1000)
 			if err != nil || len(docs) == 0 {
@@ -389,41 +438,64 @@ func (s *Sweeper) plan() {
 		}
 	}
 	s.names, s.endpoints = names, endpoints
+	maps.DeleteFunc(s.wanted, func(key any, _ time.Time) bool {
+		switch key := key.(type) {
+		case string:
+			_, ok := names[key]
+			return !ok
+		case minecanary.Endpoint:
+			_, ok := endpoints[key]
+			return !ok && !s.extra[key]
+		}
+		return true
+	})
 	s.status.Names, s.status.Endpoints = len(names), len(endpoints)
 }
 
-// dueNames gives the names that are due, the longest overdue first.
+// waiting is what is due, and since when.
+type waiting[K any] struct {
+	key   K
+	since time.Time
+}
+
+// longest gives the keys, those that wait for the longest time first.
+func longest[K any](all []waiting[K], compare func(a, b K) int) []K {
+	slices.SortFunc(all, func(a, b waiting[K]) int { return cmp.Or(a.since.Compare(b.since), compare(a.key, b.key)) })
+	keys := make([]K, len(all))
+	for i, w := range all {
+		keys[i] = w.key
+	}
+	return keys
+}
+
+// dueNames gives the names that are due, the longest overdue first. The lock is not held while they are put in order.
 func (s *Sweeper) dueNames() []string {
 	now := s.cfg.Now()
+	var due []waiting[string]
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	var due []string
 	for name, at := range s.names {
 		if !at.After(now) {
-			due = append(due, name)
+			due = append(due, waiting[string]{name, at})
 		}
 	}
-	slices.SortFunc(due, func(a, b string) int { return cmp.Or(s.names[a].Compare(s.names[b]), cmp.Compare(a, b)) })
-	return due
+	s.mu.Unlock()
+	return longest(due, cmp.Compare[string])
 }
 
 func (s *Sweeper) dueEndpoints() []minecanary.Endpoint {
 	now := s.cfg.Now()
+	var due []waiting[minecanary.Endpoint]
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	var due []minecanary.Endpoint
 	for ep, t := range s.endpoints {
 		if !t.due.After(now) {
-			due = append(due, ep)
+			due = append(due, waiting[minecanary.Endpoint]{ep, t.due})
 		}
 	}
 	for ep := range s.extra {
-		due = append(due, ep)
+		due = append(due, waiting[minecanary.Endpoint]{ep, time.Time{}})
 	}
-	slices.SortFunc(due, func(a, b minecanary.Endpoint) int {
-		return cmp.Or(s.endpoints[a].due.Compare(s.endpoints[b].due), a.Compare(b))
-	})
-	return due
+	s.mu.Unlock()
+	return longest(due, minecanary.Endpoint.Compare)
 }
 
 // nameDue and endpointDue tell, with the lock held, whether it is still time: somebody else may have asked since the round
@@ -460,12 +532,22 @@ func (s *Sweeper) Enabled() bool { return s.cfg.Resolver != nil || s.cfg.Verifie
 
 // Status tells what was done and what is due.
 func (s *Sweeper) Status() Status {
-	names, endpoints := len(s.dueNames()), len(s.dueEndpoints())
+	now := s.cfg.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
-	st.NamesDue, st.EndpointsDue = names, endpoints
-	st.Probed = maps.Clone(s.status.Probed)
+	for _, at := range s.names {
+		if !at.After(now) {
+			st.NamesDue++
+		}
+	}
+	st.EndpointsDue = len(s.extra)
+	for _, t := range s.endpoints {
+		if !t.due.After(now) {
+			st.EndpointsDue++
+		}
+	}
+	st.Probed, st.Untold = maps.Clone(s.status.Probed), len(s.untold)
 	return st
 }
 
@@ -563,42 +645,26 @@ type answered struct {
 }
 
 func (s *Sweeper) resolve(ctx context.Context, names []string, may func(string) bool) error {
-	keeper := resolver.Keeper{}
 	var down atomic.Bool // no server can be reached: the others of this round would learn the same
 	ask := func(ctx context.Context, name string) (answered, bool) {
-		if down.Load() || !claim(s, name, may) {
+		if down.Load() || !begin(ctx, s, name, may) {
 			return answered{}, false
 		}
 		a, err := s.cfg.Resolver.Resolve(ctx, name)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err != nil {
-			s.release(name)
-			if ctx.Err() == nil {
-				s.status.Resolved++
-				s.status.Unresolved++
-				s.nameNext(name, min(s.cfg.ResolveEvery, 5*time.Minute))
-				if !errors.Is(err, resolver.ErrUnreachable) || !down.Swap(true) {
-					s.cfg.Warn(err)
-				}
-			}
-			return answered{}, false
+		r, ok := s.answer(name, a, err, ctx.Err() != nil, &down)
+		if !ok {
+			s.giveBack(ctx, name)
 		}
-		s.status.Resolved++
-		if a.At.After(s.status.LastResolved) {
-			s.status.LastResolved = a.At
-		}
-		if !a.Code.Final() {
-			s.status.Unresolved++
-		}
-		b := keeper.Next(s.beliefs[name], a)
-		return answered{name, b, observation(a, b)}, true
+		return r, ok
 	}
 	write := func(all []answered) error {
 		err := s.cfg.Book.Update(context.WithoutCancel(ctx), func(tx *history.Tx) error {
 			for _, r := range all {
 				if err := s.keep(tx.Resolved(r.seen)); err != nil {
 					return err
+				}
+				if s.believesNewer(r) {
+					continue
 				}
 				doc, err := json.Marshal(r.belief)
 				if err != nil {
@@ -613,13 +679,21 @@ func (s *Sweeper) resolve(ctx context.Context, names []string, may func(string) 
 		if err != nil {
 			return fmt.Errorf("history of names: %w", err)
 		}
-		s.mu.Lock()
+		var news []told
+		now := s.cfg.Now()
 		for _, r := range all {
-			s.beliefs[r.name] = r.belief
+			newer := s.believesNewer(r)
+			s.mu.Lock()
+			if !newer {
+				s.beliefs[r.name] = r.belief
+			}
 			// From now, not from when the server answered: the resolver gives an answer again while its TTL lasts.
 			s.nameNext(r.name, s.cfg.ResolveEvery)
+			s.satisfied(r.name)
+			s.mu.Unlock()
+			news = append(news, s.answerEvent(r, now)...)
 		}
-		s.mu.Unlock()
+		s.tell(ctx, news...)
 		return s.cfg.Book.View(func(v *history.View) error {
 			for _, r := range all {
 				if err := s.cfg.Index.UpdateName(v, r.name, s.cfg.Mark); err != nil {
@@ -636,6 +710,47 @@ func (s *Sweeper) resolve(ctx context.Context, names []string, may func(string) 
 			s.release(r.name)
 		}
 	})
+}
+
+// answer takes what a lookup gave. It is false if there is nothing to write; then the name has its next time already, unless
+// the round was ended.
+func (s *Sweeper) answer(name string, a resolver.Answer, err error, ended bool, down *atomic.Bool) (answered, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		if ended {
+			return answered{}, false
+		}
+		s.status.Resolved++
+		s.status.Unresolved++
+		s.nameNext(name, min(s.cfg.ResolveEvery, 5*time.Minute))
+		if !errors.Is(err, resolver.ErrUnreachable) || !down.Swap(true) {
+			s.cfg.Warn(err)
+		}
+		return answered{}, false
+	}
+	s.status.Resolved++
+	if a.At.After(s.status.LastResolved) {
+		s.status.LastResolved = a.At
+	}
+	if !a.Code.Final() {
+		s.status.Unresolved++
+	}
+	if s.cfg.Share != nil && a.At.Before(s.beliefs[name].At) {
+		// The resolver still had an answer from before the one that another process told.
+		s.nameNext(name, s.cfg.ResolveEvery)
+		s.satisfied(name)
+		return answered{}, false
+	}
+	b := resolver.Keeper{}.Next(s.beliefs[name], a)
+	return answered{name, b, observation(a, b)}, true
+}
+
+// believesNewer tells whether something newer than an answer was heard from another process since it was taken.
+func (s *Sweeper) believesNewer(r answered) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Share != nil && r.belief.At.Before(s.beliefs[r.name].At)
 }
 
 // nameNext makes a name due again after an interval if it is on the schedule, with the lock held.
@@ -685,7 +800,11 @@ const retryFirst, retryLast = time.Minute, time.Hour
 
 func (s *Sweeper) ask(ctx context.Context, endpoints []minecanary.Endpoint, may func(minecanary.Endpoint) bool) error {
 	ask := func(ctx context.Context, ep minecanary.Endpoint) (asked, bool) {
-		if s.pace.Wait(ctx) != nil || !claim(s, ep, may) { // only the context ends the wait
+		if !begin(ctx, s, ep, may) {
+			return asked{}, false
+		}
+		if s.pace.Wait(ctx) != nil { // only the context ends the wait
+			s.giveBack(ctx, ep)
 			return asked{}, false
 		}
 		s.mu.Lock()
@@ -694,31 +813,11 @@ func (s *Sweeper) ask(ctx context.Context, endpoints []minecanary.Endpoint, may 
 		v, err := s.cfg.Verifier.Verify(ctx, minecanary.Question{
 			Endpoint: ep, Catalogue: true, TLS: t.tls, Name: t.name, First: t.dialect, Why: "the catalogue has it as a server of " + cmp.Or(t.pool, "a pool"),
 		})
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if ctx.Err() != nil {
-			s.release(ep)
-			return asked{}, false
+		r, ok := s.verdict(asked{ep, v, t.name}, err, ctx.Err() != nil)
+		if !ok {
+			s.giveBack(ctx, ep)
 		}
-		now := s.cfg.Now()
-		if err != nil {
-			s.cfg.Warn(fmt.Errorf("ask %s: %w", ep, err))
-			v = minecanary.Verdict{Status: minecanary.Blocked}
-		}
-		s.status.Probed[v.Status]++
-		s.status.LastAsked = now
-		switch v.Status {
-		case minecanary.Blocked, minecanary.Unknown, "":
-			// Our own refusal says nothing about the endpoint.
-			s.endpointNext(ep, min(max(v.Expires.Sub(now), retryFirst), retryLast))
-			if v.Expires.After(now.Add(retryLast)) {
-				delete(s.extra, ep) // a rule refused, not a budget
-			}
-			s.release(ep)
-			return asked{}, false
-		}
-		delete(s.extra, ep)
-		return asked{ep, v, t.name}, true
+		return r, ok
 	}
 	write := func(all []asked) error {
 		err := s.cfg.Book.Update(context.WithoutCancel(ctx), func(tx *history.Tx) error {
@@ -732,11 +831,16 @@ func (s *Sweeper) ask(ctx context.Context, endpoints []minecanary.Endpoint, may 
 		if err != nil {
 			return fmt.Errorf("history of endpoints: %w", err)
 		}
-		s.mu.Lock()
+		var news []told
+		now := s.cfg.Now()
 		for _, r := range all {
+			s.mu.Lock()
 			s.endpointNext(r.endpoint, s.cfg.ProbeEvery)
+			s.satisfied(r.endpoint)
+			s.mu.Unlock()
+			news = append(news, s.probeEvent(r, now)...)
 		}
-		s.mu.Unlock()
+		s.tell(ctx, news...)
 		return s.cfg.Book.View(func(v *history.View) error {
 			for _, r := range all {
 				if err := s.cfg.Index.LoadEndpoint(v, r.endpoint); err != nil {
@@ -753,6 +857,33 @@ func (s *Sweeper) ask(ctx context.Context, endpoints []minecanary.Endpoint, may 
 			s.release(r.endpoint)
 		}
 	})
+}
+
+// verdict takes what an endpoint answered. It is false if there is nothing to write; then the endpoint has its next time
+// already, unless the round was ended.
+func (s *Sweeper) verdict(r asked, err error, ended bool) (asked, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ended {
+		return asked{}, false
+	}
+	now := s.cfg.Now()
+	if err != nil {
+		s.cfg.Warn(fmt.Errorf("ask %s: %w", r.endpoint, err))
+		r.verdict = minecanary.Verdict{Status: minecanary.Blocked}
+	}
+	s.status.Probed[r.verdict.Status]++
+	s.status.LastAsked = now
+	if ownRefusal(r.verdict.Status) {
+		// Our own refusal says nothing about the endpoint.
+		s.endpointNext(r.endpoint, min(max(r.verdict.Expires.Sub(now), retryFirst), retryLast))
+		if r.verdict.Expires.After(now.Add(retryLast)) {
+			delete(s.extra, r.endpoint) // a rule refused, not a budget
+		}
+		return asked{}, false
+	}
+	delete(s.extra, r.endpoint)
+	return r, true
 }
 
 // endpointNext makes an endpoint due again after an interval if it is on the schedule, with the lock held.

@@ -387,7 +387,7 @@ func TestMaxExtra(t *testing.T) {
 	if err := w.Soon(nil, all[:1]); err != nil {
 		t.Errorf("one that waits already: %v", err)
 	}
-	if err := w.Soon(nil, all[sweep.MaxExtra:]); err == nil || !strings.Contains(err.Error(), "10000 endpoints wait") {
+	if err := w.Soon(nil, all[sweep.MaxExtra-1:]); !errors.Is(err, sweep.ErrTooMany) {
 		t.Errorf("one too many: %v", err)
 	}
 	w.step(day0)

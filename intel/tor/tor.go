@@ -12,7 +12,6 @@ package tor
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -26,6 +25,7 @@ import (
 	"time"
 
 	"github.com/minecanary/minecanary"
+	"github.com/minecanary/minecanary/intel/internal/lines"
 )
 
 // The bounds of the files.
@@ -176,7 +176,7 @@ func (b *builder) read(r io.Reader, name string) {
 	if len(first) > 0 && first[0] == '{' {
 		b.onionoo(br)
 	} else {
-		b.rows(br)
+		b.rows(struct{ io.Reader }{br}) // hidden, because lines are bounded by a buffer of their own
 	}
 	if limited.N == 0 {
 		b.errs = append(b.errs, fmt.Errorf("%s: the file is larger than %d bytes, the rest is left out", name, b.bytes))
@@ -196,29 +196,20 @@ func (b *builder) fail(place, reason string) {
 }
 
 // rows reads comma-separated values.
-func (b *builder) rows(br *bufio.Reader) {
-	for number := 1; !b.full; number++ {
-		raw, err := br.ReadSlice('\n')
-		if len(raw) > maxLine || errors.Is(err, bufio.ErrBufferFull) {
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = br.ReadSlice('\n')
-			}
-			b.fail(fmt.Sprintf(":%d", number), fmt.Sprintf("the line is longer than %d bytes", maxLine))
-			raw = nil
+func (b *builder) rows(r io.Reader) {
+	err := lines.Each(r, maxLine, func(number int, line, reason string) bool {
+		line = strings.TrimSpace(line)
+		header := number == 1 && strings.HasPrefix(strings.ToLower(line), "address,")
+		if reason == "" && line != "" && line[0] != '#' && !header {
+			reason = b.row(line)
 		}
-		raw = bytes.TrimSpace(raw)
-		header := number == 1 && bytes.HasPrefix(bytes.ToLower(raw), []byte("address,"))
-		if len(raw) > 0 && raw[0] != '#' && !header {
-			if reason := b.row(string(raw)); reason != "" {
-				b.fail(fmt.Sprintf(":%d", number), reason)
-			}
+		if reason != "" {
+			b.fail(fmt.Sprintf(":%d", number), reason)
 		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				b.errs = append(b.errs, fmt.Errorf("read %s: %w", b.name, err))
-			}
-			return
-		}
+		return !b.full
+	})
+	if err != nil {
+		b.errs = append(b.errs, fmt.Errorf("read %s: %w", b.name, err))
 	}
 }
 

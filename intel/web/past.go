@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"github.com/minecanary/minecanary/intel/changes"
 	"github.com/minecanary/minecanary/intel/history"
 	"github.com/minecanary/minecanary/intel/lookup"
+	"github.com/minecanary/minecanary/intel/sweep"
 )
 
 // Bounds of what is shown of the past.
@@ -445,7 +447,14 @@ func (c *call) order(action, object string, names []string, endpoints []minecana
 	if err := c.cfg.Changes.Append(changes.Entry{Who: c.who.String(), Action: action, Object: object}); err != nil {
 		return fmt.Errorf("journal of changes: %w", err)
 	}
-	if err := c.cfg.Sweep.Soon(names, endpoints); err != nil {
+	switch err := c.cfg.Sweep.Soon(names, endpoints); {
+	case errors.Is(err, sweep.ErrNobody) && len(names) > 0:
+		return &refusal{http.StatusConflict, "Names are not looked up here; catalogue.resolve in the configuration turns it on."}
+	case errors.Is(err, sweep.ErrNobody):
+		return &refusal{http.StatusConflict, "Endpoints of the catalogue are not asked here; catalogue.probe in the configuration turns it on."}
+	case errors.Is(err, sweep.ErrTooMany):
+		return &refusal{http.StatusTooManyRequests, "Too many endpoints wait to be asked; try again in a while."}
+	case err != nil:
 		return &refusal{http.StatusServiceUnavailable, "It was not done: " + brief(err.Error()) + "."}
 	}
 	return nil
