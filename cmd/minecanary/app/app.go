@@ -22,9 +22,9 @@ import (
 // Exit codes of every command.
 const (
 	ExitOK      = 0 // done; for probe: every endpoint got a verdict
-	ExitFailed  = 1
+	ExitFailed  = 1 // for lookup: what was asked for is not known
 	ExitUsage   = 2
-	ExitPartial = 3   // done, but some input was bad
+	ExitPartial = 3   // done, but some input was bad; for lookup also: failed
 	ExitSignal  = 130 // ended by SIGINT or SIGTERM before it was done
 )
 
@@ -56,6 +56,14 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // errPartial says that all is done but some input was bad; what was bad has been told.
 var errPartial = errors.New("some input was bad")
 
+// codedError is a failure of a command that has its own exit code for it.
+type codedError struct {
+	error
+	code int
+}
+
+func (e codedError) Unwrap() error { return e.error }
+
 // hintError adds a line of advice to an error.
 type hintError struct {
 	error
@@ -83,7 +91,8 @@ func newRoot(e env) *cobra.Command {
 		Long: `Minecanary reads the connection records of Zeek and Suricata, scores who talks to whom as a miner does, asks the
 suspected servers in mining protocols whether they are pools, and says so with reasons.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 done but some input was bad, 130 interrupted.`,
+Exit codes: 0 done, 1 failed, 2 usage, 3 done but some input was bad, 130 interrupted. For lookup 1 is "not known", and
+3 also "failed".`,
 		Version:       thisBuild().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -138,6 +147,9 @@ func exitCode(err error, command string, stderr io.Writer) int {
 	if _, ok := errors.AsType[usageError](err); ok || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag") {
 		say(stderr, "hint: see %s --help", command)
 		return ExitUsage
+	}
+	if coded, ok := errors.AsType[codedError](err); ok {
+		return coded.code
 	}
 	return ExitFailed
 }

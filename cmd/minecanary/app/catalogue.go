@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/minecanary/minecanary/cmd/minecanary/config"
 	"github.com/minecanary/minecanary/intel/catalog"
+	"github.com/minecanary/minecanary/intel/history"
 )
 
 func newCatalogue(e env) *cobra.Command {
@@ -22,7 +24,8 @@ func newCatalogue(e env) *cobra.Command {
 		Aliases: []string{"catalog"},
 		Short:   "show and check the catalogue of known pools",
 		Long: `Catalogue shows the known pools: the shipped ones, and those of your own files (docs/catalog.md has their form), which
-replace shipped pools of the same id. Nobody is asked.`,
+replace shipped pools of the same id. List, show and export tell what a running service has, if one has the history of the
+state directory open, or --api or $MINECANARY_API names one; nobody else is asked.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -34,6 +37,57 @@ replace shipped pools of the same id. Nobody is asked.`,
 func filesFlag(c *cobra.Command, files *[]string, state *string) {
 	c.Flags().StringVar(state, "state", config.Default().State.Dir, "state directory of the service, with what was changed there")
 	c.Flags().StringSliceVarP(files, "file", "f", nil, "catalogue files or folders of your own, added to the shipped catalogue")
+}
+
+// shown is where the catalogue comes from that a command shows.
+type shown struct {
+	ask   askOptions
+	files []string
+	state string
+}
+
+// shownFlags lets a command show the catalogue of files or of a service.
+func shownFlags(c *cobra.Command, o *shown) {
+	askFlags(c, &o.ask)
+	filesFlag(c, &o.files, &o.state)
+}
+
+// read gives the catalogue of the service that is named, else that of the service that has the history of the state
+// directory open, else that of the files. The error is errPartial, with the rest, if rows of the files are wrong.
+func (o *shown) read(c *cobra.Command, e env) (*catalog.Catalog, error) {
+	ctx, stateSet := c.Context(), c.Flags().Changed("state")
+	files := len(o.files) > 0 || stateSet || o.ask.config != ""
+	if o.ask.api != "" && files {
+		return nil, usagef("--api asks a service; --file, --state and --config are for files of this machine")
+	}
+	if !files {
+		if r, err := o.ask.named(e); err != nil {
+			return nil, err
+		} else if r != nil {
+			return r.catalogue(ctx)
+		}
+	}
+	cfg, err := o.ask.load()
+	if err != nil {
+		return nil, err
+	}
+	if stateSet || o.ask.config == "" {
+		cfg.State.Dir = o.state
+	}
+	if len(o.files) == 0 {
+		if used, err := history.InUse(cfg.HistoryFile()); used || errors.Is(err, fs.ErrPermission) {
+			var known *catalog.Catalog
+			r, err := o.ask.inUse(ctx, e, cfg)
+			if err == nil {
+				known, err = r.catalogue(ctx)
+			}
+			if err == nil || ctx.Err() != nil {
+				return known, err
+			}
+			say(e.stderr, "%v; this is what the files say", err)
+		}
+	}
+	return readCatalogue(e.stderr, slices.Concat(cfg.Catalogue.Files, o.files), cfg.State.Dir)
 }
 
 // readCatalogue reads the shipped catalogue, files, and what was changed through the service of a state directory; wrong
@@ -57,15 +111,14 @@ func readCatalogue(stderr io.Writer, files []string, state string) (*catalog.Cat
 
 func newCatalogueList(e env) *cobra.Command {
 	var asJSON bool
-	var files []string
-	var state string
+	var o shown
 	c := &cobra.Command{
 		Use:     "list [flags]",
 		Short:   "list the pools",
 		Example: "  minecanary catalogue list\n  minecanary catalogue list --json --file my-pools.yaml",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			known, partial := readCatalogue(e.stderr, files, state)
+		RunE: func(c *cobra.Command, _ []string) error {
+			known, partial := o.read(c, e)
 			if known == nil {
 				return partial
 			}
@@ -99,7 +152,7 @@ func newCatalogueList(e env) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per pool")
-	filesFlag(c, &files, &state)
+	shownFlags(c, &o)
 	return c
 }
 
@@ -120,15 +173,14 @@ func some(set map[string]bool) string {
 }
 
 func newCatalogueShow(e env) *cobra.Command {
-	var files []string
-	var state string
+	var o shown
 	c := &cobra.Command{
 		Use:     "show [flags] POOL…",
 		Short:   "show pools by their id, as a catalogue file",
 		Example: "  minecanary catalogue show supportxmr > my-supportxmr.yaml",
 		Args:    cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			known, partial := readCatalogue(e.stderr, files, state)
+		RunE: func(c *cobra.Command, args []string) error {
+			known, partial := o.read(c, e)
 			if known == nil {
 				return partial
 			}
@@ -148,7 +200,7 @@ func newCatalogueShow(e env) *cobra.Command {
 			return ids, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	filesFlag(c, &files, &state)
+	shownFlags(c, &o)
 	return c
 }
 
@@ -195,20 +247,19 @@ posing as pools, rows that do not say where they were read. Exit code 3 means th
 }
 
 func newCatalogueExport(e env) *cobra.Command {
-	var files []string
-	var state string
+	var o shown
 	c := &cobra.Command{
 		Use:   "export [flags]",
 		Short: "print the whole catalogue as one file",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			known, partial := readCatalogue(e.stderr, files, state)
+		RunE: func(c *cobra.Command, _ []string) error {
+			known, partial := o.read(c, e)
 			if known == nil {
 				return partial
 			}
 			return errors.Join(catalog.Write(e.stdout, known.Layer()), partial)
 		},
 	}
-	filesFlag(c, &files, &state)
+	shownFlags(c, &o)
 	return c
 }

@@ -63,7 +63,7 @@ func suspects(t *testing.T, names ...string) (map[minecanary.Pair]suspect, decod
 		t.Fatal(err)
 	}
 	engine := enrich.New(enrich.Config{Report: time.Hour, Inactive: 15 * time.Minute, Active: time.Hour, Finite: true}, enrich.Deps{Store: store, Scorer: s})
-	if err := pump(t.Context(), src, stage, engine, ours{}); err != nil {
+	if err := pump(t.Context(), src, stage, engine, ours{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	out := map[minecanary.Pair]suspect{}

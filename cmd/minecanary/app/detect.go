@@ -22,11 +22,11 @@ import (
 	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/decode"
 	"github.com/minecanary/minecanary/consumer/files"
-	"github.com/minecanary/minecanary/consumer/slicer"
 	"github.com/minecanary/minecanary/enrich"
 	"github.com/minecanary/minecanary/enrich/memory"
 	"github.com/minecanary/minecanary/enrich/ndjson"
 	"github.com/minecanary/minecanary/enrich/score"
+	"github.com/minecanary/minecanary/intel/resolver"
 )
 
 // detectOptions are the flags of detect.
@@ -62,12 +62,14 @@ func newDetect(e env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "detect [flags] FILE…",
 		Short: "find miners in log files",
-		Long: `Detect reads Zeek conn logs (JSON or TSV), conn_interim logs of our Zeek script, Suricata EVE files, and flows as
+		Long: `Detect reads Zeek conn, conn_long, mining, ssl and dns logs (JSON or TSV), conn_interim logs of our Zeek script, Suricata EVE files, and flows as
 nfdump (CSV) and goflow2 (JSON) write them, plain, .gz or .zst, or standard input (-), and prints who mines where and
 why. Glob patterns may be quoted.
 
 Nothing is sent anywhere unless --probe auto is given: then the suspected servers are asked in mining protocols whether
-they are pools. Without it only what --block-list names is reported; --suspects shows whom the score accuses.
+they are pools. Without it what --block-list names is reported, and who mines by what the sensor saw beside traffic:
+mining.log of our Zeek package, alerts of our Suricata rules, and names of known pools in ssl.log, dns.log and EVE.
+--suspects shows whom the score accuses.
 
 A summary goes to standard error. Exit code 3 means that some lines were bad; the good ones were all used.`,
 		Example: `  minecanary detect --suspects /opt/zeek/logs/current/conn.log
@@ -113,7 +115,7 @@ func runDetect(ctx context.Context, e env, o detectOptions, paths []string) erro
 	if err != nil {
 		return usageError{err}
 	}
-	lists, err := readLists(cfg.Lists, e.stderr)
+	lists, err := readLists(cfg.Lists)
 	if err != nil {
 		return err
 	}
@@ -141,7 +143,7 @@ func runDetect(ctx context.Context, e env, o detectOptions, paths []string) erro
 	}
 	stage := decode.New(decode.Config{
 		Form: form(cfg.Input.Format), Marked: decode.DeferMarked, OnBad: bad.take,
-		Slicer: slicer.New(slicer.Config{Virtual: cfg.Slice.Virtual, Local: cfg.Network.Local}),
+		Slicer: newSlicer(cfg), EVE: meters(cfg),
 	})
 
 	people := newTable()
@@ -153,6 +155,14 @@ func runDetect(ctx context.Context, e env, o detectOptions, paths []string) erro
 	}
 	if lists != nil {
 		deps.Lists = lists
+	}
+	deps.PoolName, deps.Resolver = shippedNames(lists).known, within(cfg.Network.Resolvers)
+	remarks, err := newRemarks(cfg.Lists)
+	if err != nil {
+		return usageError{err}
+	}
+	if remarks != nil {
+		deps.Remark = remarks.remark
 	}
 	if o.json {
 		deps.Sinks = append(deps.Sinks, ndjson.NewStream(e.stdout))
@@ -183,7 +193,11 @@ func runDetect(ctx context.Context, e env, o detectOptions, paths []string) erro
 		deps.Verifier, ours.made = p, p.Made
 	}
 	if o.feed != "" {
-		publisher, err := newPublisher(cfg, lists.refuse, nil)
+		marks, err := resolver.LoadMarks(cfg.Catalogue.Marks...)
+		if err != nil {
+			return usageError{err}
+		}
+		publisher, err := newPublisher(cfg, feedHooks{refuse: lists.refuse, mark: feedMark(marks, nil)})
 		if err != nil {
 			return err
 		}
@@ -205,7 +219,7 @@ func runDetect(ctx context.Context, e env, o detectOptions, paths []string) erro
 		}
 		return text, done
 	})
-	err = pump(ctx, src, stage, engine, ours)
+	err = pump(ctx, src, stage, engine, ours, nil)
 	stop()
 	for _, c := range closers {
 		err = errors.Join(err, c.Close())
@@ -369,6 +383,9 @@ func summary(w io.Writer, c decode.Counts, s enrich.Stats, st enrich.StoreStats,
 	rate := float64(c.Records) / max(took.Seconds(), 1e-9)
 	say(w, "%d records, %d skipped%s, %d bad%s; %d packets, %d IP bytes", c.Records, decode.Total(c.Skipped), list(c.Skipped),
 		decode.Total(c.Bad), list(c.Bad), c.Packets, c.IPBytes)
+	if c.Sighted > 0 {
+		say(w, "%s of payloads, names and alerts", counted(int(c.Sighted), "line"))
+	}
 	say(w, "%d slices, %d suspects%s, %d probed%s", c.Slices, st.Suspects, dropped(st.Dropped), s.Asked, list(s.Verdicts))
 	if c.NoFlags > 0 {
 		say(w, "%s without TCP flags, or of sampled packets, which no score can judge (nfdump: -o csv-fast has flags)",

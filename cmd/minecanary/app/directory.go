@@ -23,6 +23,9 @@ func (s *service) openDirectory(deps *enrich.Deps) error {
 	if err != nil {
 		return err
 	}
+	if s.sweeps != nil {
+		d.share = s.sweeps
+	}
 	s.directory = d
 	s.close = append(s.close, d)
 	if s.cfg.Catalogue.Report {
@@ -45,6 +48,7 @@ func (s *service) runDirectory(ctx context.Context, g *errgroup.Group) {
 		return nil
 	})
 	g.Go(func() error { return s.directory.keep(ctx, s.warnDirectory) })
+	g.Go(func() error { return s.directory.followFiles(ctx, catalogueFilesEvery, s.warnDirectory) })
 }
 
 // known implements enrich.Deps.Known: whether an endpoint was a known pool's. One on an address that others share is not,
@@ -71,11 +75,19 @@ func (d *directory) known(ep minecanary.Endpoint, at time.Time) (enrich.Known, b
 	return k, true
 }
 
+// nameOf gives the name of the catalogue's server at an endpoint, as far as the history knows; "" if there is none.
+func (d *directory) nameOf(ep minecanary.Endpoint) string {
+	if level, row := d.index.Mark(ep, time.Now()); level == lookup.KnownPool && row.Server != nil {
+		return row.Server.Name
+	}
+	return ""
+}
+
 // webPorts are where the pages of pools are as well, often on the same names: who goes there need not mine. What the
 // catalogue says of them counts once the endpoint has proved to be a pool.
 func webPorts() []uint16 { return []uint16{80, 443, 8080, 8443} }
 
-// historySink writes what the engine's probes found into the history.
+// historySink writes what the engine's probes found into the history, and lets the other processes know.
 type historySink struct {
 	d    *directory
 	warn func(error)
@@ -106,6 +118,9 @@ func (h historySink) Probed(ctx context.Context, verdicts []minecanary.Verdict) 
 	if err != nil {
 		h.warn(fmt.Errorf("history: %w", err)) // the state has the verdicts; finding miners goes on
 		return nil
+	}
+	if h.d.sweeper != nil {
+		h.d.sweeper.TellVerdicts(verdicts)
 	}
 	err = h.d.history.View(func(view *history.View) error {
 		for _, v := range verdicts {

@@ -204,6 +204,7 @@ func (s *service) openKafka(deps *enrich.Deps) {
 	}
 	p := producer{kafka.NewProducer(kafka.ProducerConfig{Client: kafkaClient(c)}), &s.producing}
 	s.close = append(s.close, p)
+	s.produce = p
 	s.dead = out.NewDeadLetters(p, c.DeadTopic, time.Now, s.failing("kafka"))
 	s.toKafka = out.NewSink(p, names(c), s.dead, s.failing("kafka"))
 	deps.Sinks = append(deps.Sinks, s.toKafka)
@@ -291,7 +292,8 @@ func (s *service) openShared(deps *enrich.Deps, ecfg *enrich.Config, scorer scor
 	}
 	s.close = append(s.close, store)
 	deps.Store, deps.Queue = store, redis.NewQueue(client, c.Prefix)
-	s.purse, s.shared = redis.NewPurse(client, c.Prefix), redis.NewLists(client, c.Prefix)
+	deps.Facts = redis.NewFacts(client, c.Prefix, s.failing("redis"))
+	s.purse, s.shared, s.sweeps = redis.NewPurse(client, c.Prefix), redis.NewLists(client, c.Prefix), redis.NewSweeps(client, c.Prefix)
 	s.status.missing.note("redis", errNotAsked)
 	s.await = func(ctx context.Context) error {
 		if err := redis.Check(ctx, client); err != nil {
@@ -318,7 +320,7 @@ func (s *service) openShared(deps *enrich.Deps, ecfg *enrich.Config, scorer scor
 	s.source, s.topics = src, src
 	s.stage = decode.New(decode.Config{
 		Topics: known, Marked: decode.SkipMarked, OnBad: s.badMessage, KeepOrigin: k.EnrichedTopic != "", Now: time.Now,
-		OnInterimMissing: s.interimMissing, Slicer: newSlicer(s.cfg),
+		OnInterimMissing: s.interimMissing, Slicer: newSlicer(s.cfg), EVE: meters(s.cfg),
 	})
 	ecfg.AtEnd, ecfg.Restart = src.AtEnd, src.Restart
 	began := time.Now()

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,6 +28,7 @@ import (
 const historyFile = "history.db"
 
 type lookupOptions struct {
+	ask     askOptions
 	json    bool
 	all     bool
 	at      string
@@ -57,15 +59,18 @@ func newLookup(e env) *cobra.Command {
   monero                                                     words of pools' and coins' names
 
 "-" reads questions from standard input, --file from files, one a line. Addresses of names come from the history that
-serve and "catalogue sweep" write (--history); without it only names, ports and words are known. --at asks about a time
-in the past.
+serve and "catalogue sweep" write (--history); without it only names, ports and words are known. While a service runs the
+history is its own, and it is asked over its API: the one at api.listen of -c, or 127.0.0.1:9480; --api or $MINECANARY_API
+name another one, and $MINECANARY_API_TOKEN holds a token if it wants one. --at asks about a time in the past.
 
 With --flows the arguments are files of flows or connection records, in all forms that detect reads, and each flow to a
 pool that was known at any time of the flow is told; --all tells the others as well. Pools are asked over TCP: flows of
 UDP and ICMP are passed over.
 
-Exit code 1 with a single question means that nothing is known, 3 that some of what was asked is no question.`,
+Exit codes: 0 known (of several questions: answered), 1 a single question and not known, 2 usage, 3 failed, or some of what
+was asked is no question, 130 interrupted.`,
 		Example: `  minecanary lookup pool.supportxmr.com
+  minecanary lookup -c /etc/minecanary/minecanary.yaml 203.0.113.7
   minecanary lookup --at 2026-03-03 --history /var/lib/minecanary/history.db 203.0.113.7:3333
   minecanary lookup --json --file addresses.txt
   minecanary lookup --flows --history /var/lib/minecanary/history.db flows.csv conn.log`,
@@ -77,18 +82,19 @@ Exit code 1 with a single question means that nothing is known, 3 that some of w
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if o.flows {
-				return runLookupFlows(c.Context(), e, o, args)
+				return lookupFailed(runLookupFlows(c.Context(), e, o, args))
 			}
-			return runLookup(c.Context(), e, o, args)
+			return lookupFailed(runLookup(c.Context(), e, o, args))
 		},
 	}
+	askFlags(c, &o.ask)
 	f := c.Flags()
 	f.BoolVar(&o.json, "json", false, "print one JSON object per question or flow")
 	f.StringVar(&o.at, "at", "", "time to ask about: 2026-03-03 or 2026-03-03T12:00:00Z")
 	f.IntVar(&o.limit, "limit", o.limit, "matches of one question at most")
 	f.StringSliceVar(&o.files, "file", nil, "read questions from these files, one a line")
 	f.StringSliceVar(&o.own, "catalogue", nil, "catalogue files or folders of your own")
-	f.StringVar(&o.history, "history", "", "history file; empty: "+historyFile+" in the state directory, if it is there")
+	f.StringVar(&o.history, "history", "", "history file; empty: that of -c, or "+historyFile+" in the state directory, if it is there")
 	f.BoolVar(&o.flows, "flows", false, "the arguments are files of flows")
 	f.BoolVar(&o.all, "all", false, "with --flows: print flows to unknown servers, too")
 	f.StringVar(&o.format, "format", "auto", "with --flows: form of the input: auto, "+forms())
@@ -110,30 +116,71 @@ func parseAt(s string) (time.Time, error) {
 	return time.Time{}, usagef("--at: %q is neither a day (2026-03-03) nor a time (2026-03-03T12:00:00Z)", s)
 }
 
-// readIndex makes the index of catalogue and history; partial is errPartial if rows of the user's own files are wrong.
-func readIndex(stderr io.Writer, own []string, file string) (x *lookup.Index, partial, err error) {
-	asked := file != ""
-	if !asked {
-		file = filepath.Join(config.Default().State.Dir, historyFile)
+// errNotKnown is the answer to a single question; it has been told.
+var errNotKnown = errors.New("not known")
+
+// lookupFailed gives a failure its exit code: 1 says that nothing is known.
+func lookupFailed(err error) error {
+	if _, usage := errors.AsType[usageError](err); err == nil || usage || errors.Is(err, errNotKnown) {
+		return err
 	}
-	known, partial := readCatalogue(stderr, own, filepath.Dir(file))
+	return codedError{err, ExitPartial}
+}
+
+// sources are the files that answer.
+type sources struct {
+	cfg *config.Config
+	// history must be there if named is set.
+	history string
+	named   bool
+	// state has the edits of the catalogue; own and marks are files of the user's.
+	state      string
+	own, marks []string
+}
+
+// sources reads where the files are from the flags.
+func (o *lookupOptions) sources() (sources, error) {
+	cfg, err := o.ask.load()
+	if err != nil {
+		return sources{}, err
+	}
+	s := sources{
+		cfg: cfg, history: cfg.HistoryFile(), state: cfg.State.Dir, own: slices.Concat(cfg.Catalogue.Files, o.own), marks: cfg.Catalogue.Marks,
+	}
+	if o.history != "" {
+		s.history, s.named = o.history, true
+		if o.ask.config == "" {
+			s.state = filepath.Dir(o.history)
+		}
+	}
+	return s, nil
+}
+
+// lockPatience is how long a history may be in use before a service is looked for. Another lookup is done sooner.
+const lockPatience = 100 * time.Millisecond
+
+// readIndex makes the index of catalogue and history; partial is errPartial if rows of the user's own files are wrong. The
+// error wraps history.ErrInUse if another process has the history open for longer than patience.
+func readIndex(stderr io.Writer, s sources, patience time.Duration) (x *lookup.Index, partial, err error) {
+	known, partial := readCatalogue(stderr, s.own, s.state)
 	if known == nil {
 		return nil, nil, partial
 	}
 	x = lookup.New(known)
-	if _, err := os.Stat(file); !asked && errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.history); !s.named && errors.Is(err, fs.ErrNotExist) {
 		return x, partial, nil
 	} else if err != nil {
 		return nil, nil, fmt.Errorf("history: %w", err)
 	}
-	db, err := history.Open(file, history.Options{})
-	if errors.Is(err, history.ErrInUse) {
-		return nil, nil, hintError{err, "a running service answers at its api.listen: /api/v1/lookup?q="}
-	}
+	db, err := history.Open(s.history, history.Options{LockTimeout: patience})
 	if err != nil {
 		return nil, nil, err
 	}
-	marks, err := resolver.LoadMarks()
+	marks, err := resolver.LoadMarks(s.marks...)
+	if marks != nil && err != nil { // as the service does
+		say(stderr, "catalogue.marks: %v", err)
+		err = nil
+	}
 	if err == nil {
 		err = db.View(func(v *history.View) error { return x.Load(v, marker(marks)) })
 	}
@@ -141,6 +188,62 @@ func readIndex(stderr io.Writer, own []string, file string) (x *lookup.Index, pa
 		return nil, nil, err
 	}
 	return x, partial, nil
+}
+
+// answering answers questions, from files of this machine or by a service.
+type answering struct {
+	// find answers up to batch questions about one time in their order, each with at most limit matches.
+	find  func(ctx context.Context, questions []lookup.Query, limit int) ([]lookup.Result, error)
+	batch int
+	// index is nil if a service answers.
+	index *lookup.Index
+}
+
+func byIndex(x *lookup.Index) answering {
+	return answering{index: x, batch: 1, find: func(_ context.Context, questions []lookup.Query, limit int) ([]lookup.Result, error) {
+		out := make([]lookup.Result, len(questions))
+		for i, q := range questions {
+			out[i] = x.Find(q, limit)
+		}
+		return out, nil
+	}}
+}
+
+func byService(r *remote) answering { return answering{find: r.find, batch: remoteBatch} }
+
+// answering finds who answers: the service that is named, else the files, unless a service has the history open.
+func (o *lookupOptions) answering(ctx context.Context, e env) (a answering, partial, err error) {
+	files := o.history != "" || len(o.own) > 0 || o.ask.config != ""
+	if o.ask.api != "" && files {
+		return a, nil, usagef("--api asks a service; --history, --catalogue and --config are for files of this machine")
+	}
+	if !files {
+		if r, err := o.ask.named(e); r != nil || err != nil {
+			return byService(r), nil, err
+		}
+	}
+	s, err := o.sources()
+	if err != nil {
+		return a, nil, err
+	}
+	x, partial, err := readIndex(e.stderr, s, lockPatience)
+	if !errors.Is(err, history.ErrInUse) && !errors.Is(err, fs.ErrPermission) {
+		return byIndex(x), partial, err
+	}
+	if len(o.own) > 0 {
+		return a, nil, hintError{err, "the service that has it open does not know the files of --catalogue"}
+	}
+	r, unreachable := o.ask.inUse(ctx, e, s.cfg)
+	if unreachable == nil {
+		return byService(r), nil, nil
+	}
+	if errors.Is(err, history.ErrInUse) {
+		x, partial, err = readIndex(e.stderr, s, history.DefaultLockTimeout)
+	}
+	if err != nil {
+		return a, nil, hintError{err, fmt.Sprintf("a running service would be asked, but: %v; --api or $%s names another one", unreachable, envAPI)}
+	}
+	return byIndex(x), partial, nil
 }
 
 func runLookup(ctx context.Context, e env, o lookupOptions, args []string) error {
@@ -154,12 +257,11 @@ func runLookup(ctx context.Context, e env, o lookupOptions, args []string) error
 	if o.limit < 1 || o.limit > 1_000_000 {
 		return usagef("--limit: %d is not within 1 and 1000000", o.limit)
 	}
-	x, partial, err := readIndex(e.stderr, o.own, o.history)
+	a, partial, err := o.answering(ctx, e)
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(e.stdout)
-	asked, known, addresses := 0, 0, 0
+	t := telling{answering: a, out: bufio.NewWriter(e.stdout), json: o.json, limit: o.limit}
 	ask := func(where, text string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -171,43 +273,102 @@ func runLookup(ctx context.Context, e env, o lookupOptions, args []string) error
 			return nil
 		}
 		q.At = at
-		r := x.Find(q, o.limit)
-		asked++
-		if r.Known {
-			known++
-		} else if q.Kind == lookup.ByAddress || q.Kind == lookup.ByPrefix {
-			addresses++
-		}
-		if o.json {
-			return json.NewEncoder(out).Encode(r)
-		}
-		if !r.Known && q.Kind == lookup.ByName && q.Port != 0 {
-			// The name alone may be known, with other ports.
-			if rows := x.Catalog().Host(q.Name); len(rows) > 0 {
-				_, err := fmt.Fprintf(out, "%s: not known; the name is %s's, with other ports\n", r.Query, rows[0].Pool.Name)
-				return err
-			}
-		}
-		return printAnswer(out, r)
+		return t.ask(ctx, q)
 	}
-	if err := eachOf(e.stdin, args, o.files, ask); err != nil {
-		return errors.Join(err, out.Flush())
+	if err = eachOf(e.stdin, args, o.files, ask); err == nil {
+		err = t.answer(ctx)
 	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("write: %w", err)
+	if err := errors.Join(err, t.out.Flush()); err != nil {
+		return err
 	}
-	if addresses > 0 && x.Addresses() == 0 {
+	if t.addresses > 0 && a.index != nil && a.index.Addresses() == 0 {
 		say(e.stderr, "no name has an address yet: minecanary catalogue sweep looks them up, --history names another history")
 	}
 	switch {
 	case partial != nil:
 		return partial
-	case asked == 1 && known == 0:
-		return errors.New("not known")
-	case asked > 1:
-		say(e.stderr, "%s, %d known", counted(asked, "question"), known)
+	case t.asked == 1 && t.known == 0:
+		return errNotKnown
+	case t.asked > 1:
+		say(e.stderr, "%s, %d known", counted(t.asked, "question"), t.known)
 	}
 	return nil
+}
+
+// telling asks questions and prints the answers in their order.
+type telling struct {
+	answering
+	out   *bufio.Writer
+	json  bool
+	limit int
+	// waiting are questions that were not asked yet.
+	waiting []lookup.Query
+	// asked and known count questions, addresses those of addresses and networks that are not known.
+	asked, known, addresses int
+}
+
+// ask takes a question, and asks when there are enough for a batch.
+func (t *telling) ask(ctx context.Context, q lookup.Query) error {
+	if t.waiting = append(t.waiting, q); len(t.waiting) < t.batch {
+		return nil
+	}
+	return t.answer(ctx)
+}
+
+// answer asks what waits and prints the answers.
+func (t *telling) answer(ctx context.Context) error {
+	if len(t.waiting) == 0 {
+		return nil
+	}
+	questions := t.waiting
+	t.waiting = nil
+	results, err := t.find(ctx, questions, t.limit)
+	if err != nil {
+		return err
+	}
+	// A name may be known with other ports.
+	var bare []lookup.Query
+	for i, q := range questions {
+		if !results[i].Known && q.Kind == lookup.ByName && q.Port != 0 && !t.json {
+			bare = append(bare, lookup.Query{Text: q.Name, Kind: q.Kind, Name: q.Name, At: q.At})
+		}
+	}
+	pools := map[string]string{}
+	if len(bare) > 0 {
+		others, err := t.find(ctx, bare, 1)
+		if err != nil {
+			return err
+		}
+		for i, r := range others {
+			if r.Known {
+				pools[bare[i].Name] = r.Matches[0].PoolName
+			}
+		}
+	}
+	for i, r := range results {
+		if err := t.print(questions[i], r, pools[questions[i].Name]); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+	}
+	return nil
+}
+
+// print prints an answer; pool has the name of the question, with other ports, if it is not "".
+func (t *telling) print(q lookup.Query, r lookup.Result, pool string) error {
+	t.asked++
+	if r.Known {
+		t.known++
+	} else if q.Kind == lookup.ByAddress || q.Kind == lookup.ByPrefix {
+		t.addresses++
+	}
+	switch {
+	case t.json:
+		return json.NewEncoder(t.out).Encode(r)
+	case !r.Known && pool != "":
+		_, err := fmt.Fprintf(t.out, "%s: not known; the name is %s's, with other ports\n", r.Query, plain(pool))
+		return err
+	}
+	return printAnswer(t.out, r)
 }
 
 func printAnswer(w io.Writer, r lookup.Result) error {
@@ -232,7 +393,7 @@ func printAnswer(w io.Writer, r lookup.Result) error {
 			how = "tls"
 		}
 		_, err := fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n",
-			pool, dash(m.Server), address(m), m.Port, how, dash(m.Coin), dash(m.Dialect), known(m), source(m))
+			plain(pool), dash(m.Server), plain(address(m)), m.Port, how, dash(m.Coin), dash(m.Dialect), plain(known(m)), plain(source(m)))
 		if err != nil {
 			return err
 		}
@@ -244,7 +405,7 @@ func dash(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return s
+	return plain(s)
 }
 
 func address(m *lookup.Match) string {

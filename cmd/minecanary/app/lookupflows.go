@@ -19,6 +19,7 @@ import (
 	"github.com/minecanary/minecanary/consumer/files"
 	"github.com/minecanary/minecanary/consumer/slicer"
 	"github.com/minecanary/minecanary/intel/catalog"
+	"github.com/minecanary/minecanary/intel/history"
 	"github.com/minecanary/minecanary/intel/lookup"
 )
 
@@ -47,7 +48,17 @@ func runLookupFlows(ctx context.Context, e env, o lookupOptions, paths []string)
 	if err != nil {
 		return err
 	}
-	x, partial, err := readIndex(e.stderr, o.own, o.history)
+	if o.ask.api != "" {
+		return usagef("--api: flows are marked from files; --history takes a copy, too (catalogue.backup)")
+	}
+	s, err := o.sources()
+	if err != nil {
+		return err
+	}
+	x, partial, err := readIndex(e.stderr, s, history.DefaultLockTimeout)
+	if errors.Is(err, history.ErrInUse) {
+		return hintError{err, "flows are marked from a file: --history takes the copy that a service writes (catalogue.backup)"}
+	}
 	if err != nil {
 		return err
 	}

@@ -34,12 +34,20 @@ func (o ours) leaveOut(b *enrich.Batch) {
 		return
 	}
 	b.Keep(func(s *minecanary.Slices) bool { return !o.has(s) })
+	b.Sightings = slices.DeleteFunc(b.Sightings, func(s minecanary.Sighting) bool {
+		return s.Kind != minecanary.SightedDNS && o.has(&minecanary.Slices{Pair: minecanary.Pair{Client: s.Client, Server: s.Server}, ClientPort: s.ClientPort})
+	})
+}
+
+// from tells whether an address is a prober's.
+func (o ours) from(client netip.Addr) bool {
+	return slices.ContainsFunc(o.networks, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
 // has tells whether slices are of a connection of ours.
 func (o ours) has(s *minecanary.Slices) bool {
 	client := minecanary.CanonicalAddr(s.Client)
-	if slices.ContainsFunc(o.networks, func(p netip.Prefix) bool { return p.Contains(client) }) {
+	if o.from(client) {
 		return true
 	}
 	return o.made != nil &&

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/decode"
 	"github.com/minecanary/minecanary/enrich"
@@ -13,7 +14,8 @@ import (
 
 // pump runs source → decode → engine until the source ends or ctx does. When ctx ends, reading stops, what was read is
 // dropped unacknowledged, and the engine saves what it has applied. What is ours does not reach the engine.
-func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine *enrich.Engine, ours ours) error {
+// saw, if not nil, is shown what sensors saw beside traffic, before the engine is.
+func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine *enrich.Engine, ours ours, saw func([]minecanary.Sighting)) error {
 	if err := src.Connect(ctx); err != nil {
 		return err
 	}
@@ -35,7 +37,7 @@ func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine 
 		for r := range results {
 			in := enrich.Input{
 				Batch: &enrich.Batch{
-					Partition: r.Partition, From: r.From, Next: r.Next, Token: r.Token, Slices: r.Slices, Newest: r.Newest,
+					Partition: r.Partition, From: r.From, Next: r.Next, Token: r.Token, Slices: r.Slices, Sightings: r.Sightings, Newest: r.Newest,
 				},
 				Release: r.Release,
 			}
@@ -54,6 +56,9 @@ func pump(ctx context.Context, src consumer.Source, stage *decode.Stage, engine 
 				}
 			}
 			ours.leaveOut(in.Batch)
+			if saw != nil {
+				saw(in.Batch.Sightings)
+			}
 			select {
 			case inputs <- in:
 			case <-ctx.Done():

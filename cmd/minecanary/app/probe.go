@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
 
 	"github.com/minecanary/minecanary"
 	"github.com/minecanary/minecanary/cmd/minecanary/config"
@@ -30,9 +31,11 @@ import (
 const (
 	probeParallel    = 64
 	maxProbeParallel = 20_000
-	// probeStarts is how many are begun a second at most, so that many do not keep each other waiting. What a busy machine
-	// is late with is not made up for: it has enough to do.
+	// probeStarts is how many are begun a second at most, so that many do not keep each other waiting. A process that waits
+	// is woken to the millisecond at best, in which several are due; what a busy machine is late with beyond probeBurst is
+	// not made up for: it has enough to do.
 	probeStarts = 2000
+	probeBurst  = probeStarts / 100
 )
 
 type probeOptions struct {
@@ -146,16 +149,15 @@ func runProbe(ctx context.Context, e env, o probeOptions, args []string) (err er
 		return err
 	}
 
-	results := make([]chan prober.Result, len(all))
+	results := make([]chan *prober.Result, len(all))
 	for i := range results {
-		results[i] = make(chan prober.Result, 1)
+		results[i] = make(chan *prober.Result, 1)
 	}
 	var done sync.WaitGroup
 	slots := make(chan struct{}, o.parallel)
 	var finished atomic.Int64
 	done.Go(func() {
-		pace := time.NewTicker(time.Second / probeStarts)
-		defer pace.Stop()
+		pace := rate.NewLimiter(probeStarts, probeBurst)
 		for i, t := range all {
 			select {
 			case slots <- struct{}{}:
@@ -164,13 +166,13 @@ func runProbe(ctx context.Context, e env, o probeOptions, args []string) (err er
 				continue
 			}
 			if len(all) > probeParallel {
-				<-pace.C
+				_ = pace.Wait(ctx) // fails only when the context ends, and what is asked then ends with it
 			}
 			done.Go(func() {
 				defer func() { <-slots }()
 				r := ask(ctx, p, t, o)
 				r.Talks = nil // what is printed of them is in the evidence, and results may wait for others
-				results[i] <- r
+				results[i] <- &r
 			})
 		}
 	})
@@ -187,7 +189,7 @@ func runProbe(ctx context.Context, e env, o probeOptions, args []string) (err er
 				return context.Canceled
 			}
 			finished.Add(1)
-			if err := printResult(e, o, all[i], r); err != nil {
+			if err := printResult(e, o, all[i], *r); err != nil {
 				return fmt.Errorf("write: %w", err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -22,6 +23,7 @@ import (
 	"github.com/minecanary/minecanary/cmd/minecanary/config"
 	"github.com/minecanary/minecanary/consumer"
 	"github.com/minecanary/minecanary/consumer/decode"
+	"github.com/minecanary/minecanary/consumer/eve"
 	"github.com/minecanary/minecanary/consumer/files"
 	"github.com/minecanary/minecanary/consumer/kafka"
 	"github.com/minecanary/minecanary/consumer/slicer"
@@ -93,6 +95,7 @@ type service struct {
 	stage  *decode.Stage
 	engine *enrich.Engine
 	feed   *feed.Publisher
+	behind *behind // nil if nothing is published
 	status *status
 	quiet  quiet
 	bad    *badLines
@@ -101,7 +104,10 @@ type service struct {
 	directory *directory
 	site      *site
 	holds     *holds.Holds
-	close     []io.Closer
+	// watch tells of wallets, pages keeps copies of pools' pages; nil if nobody asked for it.
+	watch *walletWatch
+	pages *pages
+	close []io.Closer
 
 	// What a deployment of several processes has; nil in the embedded one.
 	topics  *kafka.Source
@@ -112,7 +118,9 @@ type service struct {
 	toKafka   *out.Sink
 	annotated *out.Annotator
 	producing inFlight
+	produce   out.Producer
 	shared    *redis.Lists
+	sweeps    *redis.Sweeps
 	lists     *sharedLists
 	// await asks whether the shared state is there.
 	await func(context.Context) error
@@ -121,10 +129,10 @@ type service struct {
 }
 
 func runServe(ctx context.Context, e env, cfg *config.Config, follow bool) error {
-	if len(cfg.Input.Files)+len(cfg.Kafka.Topics) == 0 {
+	if noInput(cfg) && !cfg.Catalogue.Resolve && !cfg.Catalogue.Probe {
 		return hintError{
-			usagef("input.files names no file to read, and kafka.topics no topic"),
-			"set input.files in the configuration, or MINECANARY_INPUT_FILES=/opt/zeek/logs/current/conn.log",
+			usagef("input.files names no file to read, input.redis no server, and kafka.topics no topic"),
+			"set input.files in the configuration, or MINECANARY_INPUT_FILES=/opt/zeek/logs/current/conn.log; without any, catalogue.resolve or catalogue.probe",
 		}
 	}
 	if len(cfg.Kafka.Topics) > 0 && !follow {
@@ -148,6 +156,11 @@ func runServe(ctx context.Context, e env, cfg *config.Config, follow bool) error
 	return err
 }
 
+// noInput tells that no records are read: then the service is there for its catalogue alone.
+func noInput(cfg *config.Config) bool {
+	return len(cfg.Input.Files)+len(cfg.Kafka.Topics) == 0 && cfg.Input.Redis == ""
+}
+
 // openService does the I/O of the start on this machine: state, hits file, audit trail. Services elsewhere are waited for
 // later.
 func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logger, follow bool) (_ *service, err error) {
@@ -163,7 +176,7 @@ func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	lists, err := readLists(cfg.Lists, e.stderr)
+	lists, err := readLists(cfg.Lists)
 	if err != nil {
 		return nil, err
 	}
@@ -242,19 +255,33 @@ func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logge
 		if cfg.Prober.Mode == "auto" {
 			deps.Verifier = p
 		}
+		if cfg.Catalogue.Pages != "" {
+			if s.pages, err = newPages(cfg.Catalogue.Pages, p, s.directory.nameOf, log); err != nil {
+				return nil, err
+			}
+			deps.Sinks = append(deps.Sinks, s.pages)
+		}
 	}
 	if err := s.directory.sweep(asked, false, s.warnDirectory); err != nil {
 		return nil, err
 	}
+	if err := s.openSidelines(&deps); err != nil {
+		return nil, err
+	}
 	if cfg.Feed.Dir != "" {
-		p, err := newPublisher(cfg, refuse, s.published)
+		p, err := newPublisher(cfg, feedHooks{
+			refuse: refuse, mark: feedMark(s.directory.marks, s.directory.index), name: s.feedName(deps.Lists),
+			reach:   func(a netip.Addr) (int, bool) { return s.engine.Hosts(a) },
+			observe: s.published, failed: s.failing("feed"),
+		})
 		if err != nil {
 			return nil, err
 		}
-		s.feed, deps.Publisher = p.Publisher, p
+		s.feed, s.behind = p.Publisher, newBehind(p)
+		deps.Publisher = s.behind
 	}
 	if cfg.API.Listen != "" {
-		s.site = &site{cfg: cfg.API, directory: s.directory, holds: s.holds, local: &local{}, log: log, stateDir: cfg.State.Dir}
+		s.site = &site{feed: s.feed, cfg: cfg.API, directory: s.directory, holds: s.holds, local: &local{}, log: log, stateDir: cfg.State.Dir}
 		deps.Sinks = append(deps.Sinks, s.site.local)
 	}
 	warnAllowed(e.stderr, cfg)
@@ -279,6 +306,48 @@ func (s *service) openEmbedded(ctx context.Context, e env, deps *enrich.Deps, ec
 	if err != nil {
 		return err
 	}
+	src, err := s.openInput(e, positions, follow)
+	if err != nil {
+		return err
+	}
+	s.source = src
+	s.stage = decode.New(decode.Config{
+		Form: form(cfg.Input.Format), Marked: decode.SkipMarked, OnBad: s.bad.take, OnInterimMissing: s.interimMissing,
+		Slicer: newSlicer(cfg), EVE: meters(cfg),
+	})
+	deps.Store = store
+	facts, err := memory.OpenFacts(filepath.Join(cfg.State.Dir, factsFile))
+	if err != nil {
+		return err
+	}
+	s.close = append(s.close, facts)
+	deps.Facts = facts
+	ecfg.AtEnd, ecfg.Partitions = src.AtEnd, src.Partitions
+	c := cfg.Catalogue
+	if cfg.Prober.Mode == "off" && !cfg.Report.Suspected && len(cfg.Lists.Block) == 0 && (!c.Report || !c.Resolve) && len(verdictsOf(ctx, store)) == 0 {
+		s.log.Warn("only what sensors see in payloads and names is reported (mining.log, ssl.log, dns.log, alerts): prober.mode is off, report.suspected is false, lists.block is empty, and catalogue.resolve is off")
+	}
+	return nil
+}
+
+// localInput is a source of one process.
+type localInput interface {
+	consumer.Source
+	// AtEnd tells whether everything a partition has at the moment was read, Partitions names them.
+	AtEnd(partition string) bool
+	Partitions() []string
+}
+
+// openInput gives the files, or Suricata's list or stream; without any, a source that waits.
+func (s *service) openInput(e env, positions map[string]minecanary.Position, follow bool) (localInput, error) {
+	cfg := s.cfg
+	if cfg.Input.Redis != "" {
+		return s.openRedisInput(positions)
+	}
+	if noInput(cfg) {
+		s.log.Warn("no input is configured: the catalogue is kept, and no miners are looked for")
+		return idle{}, nil
+	}
 	src, err := files.New(files.Config{
 		Paths: cfg.Input.Files, Follow: follow, Start: positions, Stdin: e.stdin,
 		OnError: func(path string, err error) {
@@ -287,24 +356,22 @@ func (s *service) openEmbedded(ctx context.Context, e env, deps *enrich.Deps, ec
 		},
 	})
 	if err != nil {
-		return usageError{err}
+		return nil, usageError{err}
 	}
-	s.source = src
-	s.stage = decode.New(decode.Config{
-		Form: form(cfg.Input.Format), Marked: decode.SkipMarked, OnBad: s.bad.take, OnInterimMissing: s.interimMissing,
-		Slicer: newSlicer(cfg),
-	})
-	deps.Store = store
-	ecfg.AtEnd, ecfg.Partitions = src.AtEnd, src.Partitions
-	c := cfg.Catalogue
-	if cfg.Prober.Mode == "off" && !cfg.Report.Suspected && len(cfg.Lists.Block) == 0 && (!c.Report || !c.Resolve) && len(verdictsOf(ctx, store)) == 0 {
-		s.log.Warn("nothing can be reported: prober.mode is off, report.suspected is false, lists.block is empty, and catalogue.resolve is off")
-	}
-	return nil
+	return src, nil
 }
 
 func newSlicer(cfg *config.Config) *slicer.Slicer {
-	return slicer.New(slicer.Config{Virtual: cfg.Slice.Virtual, Local: cfg.Network.Local})
+	return slicer.New(slicer.Config{Virtual: cfg.Slice.Virtual, Local: cfg.Network.Local, Plain: !cfg.Slice.Cumulative})
+}
+
+// meters tells the decoder of EVE which rules' alerts count what running flows did.
+func meters(cfg *config.Config) eve.Config {
+	var c eve.Config // without any, the decoder knows ours
+	for _, sid := range cfg.Input.MeterSIDs {
+		c.MeterSIDs = append(c.MeterSIDs, uint32(sid))
+	}
+	return c
 }
 
 // interimMissing warns once.
@@ -322,28 +389,57 @@ func verdictsOf(ctx context.Context, store *memory.Store) []minecanary.Verdict {
 }
 
 // published hears of every publication.
-func (s *service) published(r feed.Report) {
+func (s *service) published(r feed.Report, err error) {
+	s.status.feedStale.Set(0)
+	if r.Stale {
+		s.status.feedStale.Set(1)
+		s.quiet.tell("feed stale", func() {
+			s.log.Error("the feed is stale: sensors that expire indicators will lose them", slog.Time("written", r.Written))
+		})
+	}
+	if !r.Written.IsZero() {
+		s.status.feedAt.Set(float64(r.Written.Unix()))
+	}
+	if err != nil {
+		return
+	}
 	s.status.feedEntries.Set(float64(r.Published))
 	s.status.feedHeld.Set(float64(r.Held))
-	s.status.feedAt.Set(float64(r.At.Unix()))
+	s.status.feedLost.Set(float64(r.Lost))
+	for _, a := range r.Approved {
+		s.log.Info("feed: approved", slog.Any("endpoint", a.Endpoint), slog.String("by", a.By))
+	}
+	for _, err := range r.Problems {
+		s.quiet.tell("feed"+err.Error(), func() { s.log.Warn("feed", slog.Any("error", err)) })
+	}
+	if r.MassRemoval {
+		s.quiet.tell("feed mass removal", func() {
+			s.log.Warn("feed: many endpoints left within a day; is the prober cut off?", slog.Int("left", r.Lost))
+		})
+	}
 	if r.Changed {
 		s.log.Info("feed published", slog.Int("endpoints", r.Published), slog.Int("addresses", r.Addresses), slog.Int("held", r.Held))
 	}
 	if r.Held > 0 {
-		s.log.Warn("feed holds endpoints back, too many are new", slog.Int("held", r.Held))
+		s.quiet.tell(fmt.Sprint("feed holds ", r.HeldBy), func() {
+			s.log.Warn("feed holds endpoints back; see minecanary feed status, and feed approve", slog.Int("held", r.Held), slog.Any("reasons", r.HeldBy))
+		})
 	}
 }
 
 // run works until the source ends, the context does, or something fails.
 func (s *service) run(parent context.Context) error {
 	// Whatever hangs while draining is left behind; the snapshot on disk is whole in any case.
-	watchdog := context.AfterFunc(parent, func() {
-		time.AfterFunc(drainTimeout, func() {
+	ended := make(chan struct{})
+	defer close(ended)
+	defer context.AfterFunc(parent, func() {
+		select {
+		case <-ended:
+		case <-time.After(drainTimeout):
 			s.log.Error("could not stop in time; the last snapshot stands")
 			os.Exit(ExitFailed)
-		})
-	})
-	defer watchdog()
+		}
+	})()
 	g, ctx := errgroup.WithContext(parent)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -370,6 +466,12 @@ func (s *service) run(parent context.Context) error {
 		})
 	}
 	s.runDirectory(ctx, g)
+	if s.watch != nil {
+		g.Go(func() error { s.watch.run(ctx); return nil })
+	}
+	if s.pages != nil {
+		g.Go(func() error { return s.pages.run(ctx) })
+	}
 	if s.site != nil {
 		if _, err := s.site.run(ctx, g); err != nil {
 			return err
@@ -382,6 +484,7 @@ func (s *service) run(parent context.Context) error {
 			}
 			return nil
 		})
+		g.Go(func() error { return s.behind.run(ctx, s.failing("publish")) })
 	}
 	if s.elastic != nil {
 		// Reading does not wait for it: what it is to get waits by itself.
@@ -404,12 +507,15 @@ func (s *service) run(parent context.Context) error {
 			g.Go(func() error { return s.lists.follow(ctx) })
 		}
 		s.log.Info("started", slog.String("version", thisBuild().Version), slog.String("scorer", s.cfg.Score.Scorer), slog.String("probe", s.cfg.Prober.Mode))
-		err := pump(ctx, s.source, s.stage, s.engine, s.ours)
+		err := pump(ctx, s.source, s.stage, s.engine, s.ours, s.saw())
 		c := s.stage.Counts()
 		s.log.Info("stopped", slog.Uint64("records", c.Records), slog.Uint64("skipped", decode.Total(c.Skipped)), slog.Uint64("bad", decode.Total(c.Bad)), slog.Uint64("repeated_batches", s.engine.Stats().Repeated))
 		return err
 	})
 	err := g.Wait()
+	if s.behind != nil {
+		err = errors.Join(err, s.behind.run(ctx, s.failing("publish"))) // what the engine said last
+	}
 	if errors.Is(err, context.Canceled) && parent.Err() != nil {
 		return nil // asked to stop, and did
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/minecanary/minecanary/intel/api"
 	"github.com/minecanary/minecanary/intel/catalog"
 	"github.com/minecanary/minecanary/intel/changes"
+	"github.com/minecanary/minecanary/intel/feed"
 	"github.com/minecanary/minecanary/intel/holds"
 	"github.com/minecanary/minecanary/intel/importer"
 	"github.com/minecanary/minecanary/intel/web"
@@ -47,6 +48,7 @@ const (
 // site is the API and the pages.
 type site struct {
 	cfg       config.API
+	feed      *feed.Publisher // nil if nothing is published
 	directory *directory
 	local     *local
 	holds     *holds.Holds
@@ -63,6 +65,7 @@ func (s *site) handler() http.Handler {
 func (s *site) routes() http.Handler {
 	d := s.directory
 	people := accounts.Open(filepath.Join(s.stateDir, accounts.FileName), accounts.Options{
+		Log:     s.log,
 		OnError: func(err error) { s.log.Error("accounts", slog.Any("error", err)) },
 	})
 	journal := changes.Open(filepath.Join(s.stateDir, changes.FileName))
@@ -91,6 +94,13 @@ func (s *site) routes() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", web.New(cfg))
+	if s.feed != nil {
+		files := s.feed.Handler()
+		if !anonymous.Allows(accounts.Viewer) {
+			files = accounts.Require(accounts.Viewer, files)
+		}
+		mux.Handle(feed.PathPrefix, files)
+	}
 	mux.Handle(api.Prefix+"/", rest)
 	compat := rest.Compat()
 	for _, table := range []string{"pool", "server", "crypto", "port", "address"} {

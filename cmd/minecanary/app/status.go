@@ -28,6 +28,8 @@ type status struct {
 	feedEntries prometheus.Gauge
 	feedHeld    prometheus.Gauge
 	feedAt      prometheus.Gauge
+	feedStale   prometheus.Gauge
+	feedLost    prometheus.Gauge
 	missing     missing
 	// ready tells why the service is not ready, "" if it is.
 	ready func() string
@@ -46,14 +48,20 @@ func newStatus() *status {
 			Name: "minecanary_feed_endpoints", Help: "Endpoints in the published feed.",
 		}),
 		feedHeld: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "minecanary_feed_held_endpoints", Help: "Endpoints held back because too many are new.",
+			Name: "minecanary_feed_held_endpoints", Help: "Endpoints that wait for approval.",
 		}),
 		feedAt: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "minecanary_feed_written_timestamp_seconds", Help: "When the feed was written last.",
 		}),
+		feedStale: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "minecanary_feed_stale", Help: "1 if the feed was not written for three heartbeats.",
+		}),
+		feedLost: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "minecanary_feed_lost_endpoints", Help: "Endpoints that left the feed within a day and have not returned.",
+		}),
 	}
 	s.registry.MustRegister(
-		s.inputErrors, s.failures, s.feedEntries, s.feedHeld, s.feedAt,
+		s.inputErrors, s.failures, s.feedEntries, s.feedHeld, s.feedAt, s.feedStale, s.feedLost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return s
@@ -184,7 +192,19 @@ func (p pipelineCollector) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range c.Bad {
 		count(desc("bad_total", "Lines that could not be read.", "reason"), n, reason)
 	}
+	for kind, n := range c.Sightings {
+		count(desc("sightings_total", "What sensors saw beside traffic: mining, tls, dns, rule.", "kind"), n, kind)
+	}
 	s := p.engine.Stats()
+	gauge(desc("names", "Names by which addresses were reached."), float64(s.Names))
+	gauge(desc("facts", "What is known by sightings of clients and servers."), float64(s.Facts))
+	count(desc("facts_dropped_total", "Such knowledge left out for its bounds."), s.FactsDropped)
+	if p.watch != nil {
+		w := p.watch.Stats()
+		for what, n := range map[string]uint64{"seen": w.Seen, "repeated": w.Repeated, "delivered": w.Delivered, "failed": w.Failed, "dropped": w.Dropped} {
+			count(desc("watch_events_total", "Watched wallets, by what became of telling it.", "outcome"), n, what)
+		}
+	}
 	for status, n := range s.Hits {
 		count(desc("hits_total", "Reports of hits.", "status"), n, string(status))
 	}
@@ -212,6 +232,8 @@ func (p pipelineCollector) Collect(out chan<- prometheus.Metric) {
 	count(desc("windows_joined_total", "Report windows joined with younger ones because a suspect had too many."), s.Store.Joined)
 	count(desc("future_batches_total", "Batches with a record from more than an hour ahead."), s.Future)
 	count(desc("batches_given_up_total", "Batches given up because their partition was started anew."), s.Given)
+	count(desc("running_left_out_total", "Records of running connections left out until their last, because too many are remembered."), s.Store.LeftOut)
+	gauge(desc("running_connections", "Connections remembered so that records which repeat others count once."), float64(s.Store.Connections))
 	count(desc("clients_overflow_total", "Suspects left out because their endpoint had too many clients."), s.Store.Overflow)
 	for form, n := range c.ByForm {
 		count(desc("records_by_form_total", "Records by envelope and form.", "form"), n, form)

@@ -35,15 +35,20 @@ type directory struct {
 	register *catalog.Register
 	index    *lookup.Index
 	history  *history.DB
+	marks    *resolver.Marks
 	mark     lookup.Marker
 	resolver *resolver.Resolver
 	sweeper  *sweep.Sweeper
-	warn     func(error)
+	// share is what processes that sweep together have in common; nil for one alone.
+	share sweep.Share
+	warn  func(error)
+	// filesSeen is the stamp of catalogue.files as they were read.
+	filesSeen string
 }
 
 // openDirectory reads catalogue, edits and history. warn hears of wrong rows and of what fails later.
 func openDirectory(cfg *config.Config, warn func(error)) (_ *directory, err error) {
-	d := &directory{cfg: cfg, warn: warn}
+	d := &directory{cfg: cfg, warn: warn, filesSeen: stampOf(cfg.Catalogue.Files)}
 	base, err := catalogueLayers(cfg.Catalogue.Files, warn)
 	if err != nil {
 		return nil, err
@@ -61,7 +66,7 @@ func openDirectory(cfg *config.Config, warn func(error)) (_ *directory, err erro
 	if err != nil {
 		warn(fmt.Errorf("catalogue.marks: %w", err))
 	}
-	d.mark = marker(marks)
+	d.marks, d.mark = marks, marker(marks)
 	if d.history, err = history.Open(cfg.HistoryFile(), history.Options{}); err != nil {
 		return nil, err
 	}
@@ -91,7 +96,7 @@ func (d *directory) sweep(verifier sweep.Verifier, all bool, warn func(error)) e
 	c := d.cfg.Catalogue
 	cfg := sweep.Config{
 		Catalog: d.register.Current, Book: d.history, Index: d.index, Mark: d.mark, ResolveEvery: c.ResolveEvery, ProbeEvery: c.ProbeEvery,
-		PerSecond: d.cfg.Prober.CataloguePerSec, Warn: warn,
+		PerSecond: d.cfg.Prober.CataloguePerSec, Share: d.share, Warn: warn,
 	}
 	if c.Resolve || all {
 		r, err := resolver.New(resolver.Config{Servers: c.DNS, PerZone: c.PerZone})
@@ -117,13 +122,16 @@ func (d *directory) keep(ctx context.Context, warn func(error)) error {
 	for {
 		if file := d.cfg.Catalogue.Backup; file != "" {
 			if info, err := os.Stat(file); err != nil || time.Since(info.ModTime()) >= daily-time.Minute {
-				if err := d.backup(file); err != nil {
+				if err := d.history.BackupFile(file); err != nil {
 					warn(fmt.Errorf("catalogue.backup: %w", err))
 				}
 			}
 		}
-		if _, err := d.history.Prune(ctx, time.Now().Add(-d.cfg.Catalogue.Retention)); err != nil && ctx.Err() == nil {
+		before := time.Now().Add(-d.cfg.Catalogue.Retention)
+		if _, err := d.history.Prune(ctx, before); err != nil && ctx.Err() == nil {
 			warn(fmt.Errorf("history: %w", err))
+		} else if err == nil {
+			d.index.Prune(before)
 		}
 		select {
 		case <-ctx.Done():
@@ -131,26 +139,6 @@ func (d *directory) keep(ctx context.Context, warn func(error)) error {
 		case <-every.C:
 		}
 	}
-}
-
-// backup writes a copy of the history beside the file and checks it before it takes the file's place.
-func (d *directory) backup(file string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // what counts is the first error
-		}
-	}()
-	if err := errors.Join(d.history.Backup(f), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := history.Verify(f.Name()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
 }
 
 // Close closes the history.

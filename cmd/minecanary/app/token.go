@@ -15,12 +15,12 @@ import (
 // maxTokenDays is the longest life of a token that ends at all.
 const maxTokenDays = 3650
 
-// never is what --expires takes for a token that does not end.
-const never = "never"
+// tokenLife is how long a token holds unless told otherwise.
+const tokenLife = "90d"
 
 func newToken(e env) *cobra.Command {
 	var dir, role, expires string
-	var asJSON bool
+	var asJSON, never bool
 	c := &cobra.Command{
 		Use:   "token",
 		Short: "look after the tokens of programs that use the API",
@@ -35,16 +35,22 @@ same state directory knows of it within two seconds. Who changed what is kept in
 		Use:   "add NAME --role viewer|analyst|admin",
 		Short: "add a token and print it",
 		Long: `Add prints the token on standard output, once: only its hash is kept. A token that is lost is removed and another
-one added.`,
+one added. It ends after a time unless --never says otherwise.`,
 		Example: "  minecanary token add nightly-import --role analyst --expires 90d",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			end, err := expiry(expires, time.Now())
-			if err != nil {
-				return err
+		RunE: func(c *cobra.Command, args []string) error {
+			var end time.Time
+			if never && c.Flags().Changed("expires") {
+				return usagef("--never and --expires cannot both be")
+			}
+			if !never {
+				var err error
+				if end, err = expiry(expires, time.Now()); err != nil {
+					return err
+				}
 			}
 			var secret string
-			err = changeAccounts(e, dir, "token.add", args[0], func(a *accounts.Accounts) (err error) {
+			err := changeAccounts(e, dir, "token.add", args[0], func(a *accounts.Accounts) (err error) {
 				secret, err = a.AddToken(args[0], accounts.Role(role), end)
 				return err
 			})
@@ -57,7 +63,8 @@ one added.`,
 		},
 	}
 	roleFlag(add, &role)
-	add.Flags().StringVar(&expires, "expires", "90d", "how long it holds, in days (90d) or as 12h; never")
+	add.Flags().StringVar(&expires, "expires", tokenLife, "how long it holds, in days (90d) or as 12h")
+	add.Flags().BoolVar(&never, "never", false, "it never ends")
 	remove := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "remove a token",
@@ -80,7 +87,7 @@ one added.`,
 				return err
 			}
 			return printRows(e.stdout, asJSON, tokens, "NAME\tROLE\tCREATED\tEXPIRES", func(t accounts.Token) string {
-				end := never
+				end := "never"
 				if !t.Expires.IsZero() {
 					end = minute(t.Expires)
 				}
@@ -93,11 +100,8 @@ one added.`,
 	return c
 }
 
-// expiry gives the end of what holds for a time from now on; zero for never.
+// expiry gives the end of what holds for a time from now on.
 func expiry(text string, now time.Time) (time.Time, error) {
-	if text == never {
-		return time.Time{}, nil
-	}
 	const day = 24 * time.Hour
 	var life time.Duration
 	var err error
@@ -109,7 +113,7 @@ func expiry(text string, now time.Time) (time.Time, error) {
 		life, err = time.ParseDuration(text)
 	}
 	if err != nil || life <= 0 || life > maxTokenDays*day {
-		return time.Time{}, usagef("--expires: %q is no time such as 90d or 12h, up to %dd, nor %s", text, maxTokenDays, never)
+		return time.Time{}, usagef("--expires: %q is no time such as 90d or 12h, up to %dd; --never makes one that does not end", text, maxTokenDays)
 	}
 	return now.Add(life), nil
 }

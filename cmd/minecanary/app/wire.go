@@ -140,30 +140,114 @@ func openAudit(name string) (*audit.File, error) {
 // publisher lets the feed take the engine's verdicts; what came of it goes to observe.
 type publisher struct {
 	*feed.Publisher
-	observe func(feed.Report)
+	observe func(feed.Report, error)
 }
 
 // Publish implements enrich.Publisher.
 func (p publisher) Publish(ctx context.Context, verdicts []minecanary.Verdict) error {
 	report, err := p.Publisher.Publish(ctx, verdicts)
-	if err == nil && p.observe != nil {
-		p.observe(report)
+	if p.observe != nil {
+		p.observe(report, err)
 	}
 	return err
 }
 
-// newPublisher gives the publisher of the feed; refuse tells why an endpoint must not be in it, "" if it may.
-func newPublisher(cfg *config.Config, refuse func(minecanary.Endpoint) string, observe func(feed.Report)) (publisher, error) {
+// behind publishes beside the engine, which does not wait for disks: the newest verdicts, one publication after the other.
+type behind struct {
+	publisher
+	newest chan []minecanary.Verdict
+}
+
+func newBehind(p publisher) *behind {
+	return &behind{publisher: p, newest: make(chan []minecanary.Verdict, 1)}
+}
+
+// Publish implements enrich.Publisher. It never waits; what waits already is replaced.
+func (b *behind) Publish(_ context.Context, verdicts []minecanary.Verdict) error {
+	for {
+		select {
+		case b.newest <- verdicts:
+			return nil
+		default:
+		}
+		select {
+		case <-b.newest:
+		default:
+		}
+	}
+}
+
+// run publishes until the context ends, and then what still waits. failed hears of what did not work; the heartbeat tries
+// again.
+func (b *behind) run(ctx context.Context, failed func(error)) error {
+	publish := func(verdicts []minecanary.Verdict) {
+		if err := b.publisher.Publish(context.WithoutCancel(ctx), verdicts); err != nil {
+			failed(err)
+		}
+	}
+	for {
+		select {
+		case verdicts := <-b.newest:
+			publish(verdicts)
+		case <-ctx.Done():
+			select {
+			case verdicts := <-b.newest:
+				publish(verdicts)
+			default:
+			}
+			return nil
+		}
+	}
+}
+
+// feedHooks are what the gate of the feed asks; each may be nil.
+type feedHooks struct {
+	// refuse tells why an endpoint must not be published, "" if it may.
+	refuse func(minecanary.Endpoint) string
+	// mark and name are feed.Gate's, reach is feed.Config's.
+	mark  func(netip.Addr) (kind, owner string)
+	name  func(minecanary.Endpoint) string
+	reach func(netip.Addr) (hosts int, ok bool)
+	// observe hears of every publication, failed of every one that did not work.
+	observe func(feed.Report, error)
+	failed  func(error)
+}
+
+// newPublisher gives the publisher of the feed.
+func newPublisher(cfg *config.Config, hooks feedHooks) (publisher, error) {
+	c := cfg.Feed
+	var formats []feed.Format
+	for _, name := range c.Formats {
+		formats = append(formats, feed.Format(name))
+	}
+	if len(formats) == 0 {
+		formats = slices.DeleteFunc(feed.AllFormats(), func(f feed.Format) bool { return f == feed.ZeekIntelRemoval })
+	}
 	p, err := feed.New(feed.Config{
-		Dir: cfg.Feed.Dir, RewriteEvery: cfg.Feed.RewriteEvery,
-		Gate: feed.Gate{MaxAge: cfg.Feed.MaxAge, Own: cfg.Network.Local, Allow: cfg.Feed.Allow, Refuse: refuse},
+		Dir: c.Dir, Formats: formats, RewriteEvery: c.RewriteEvery, SIDBase: uint32(c.SIDBase),
+		MaxNew: unlimited(c.MaxNew), MaxChange: unlimited(c.MaxChange), MaxHosts: unlimited(c.MaxHosts), Reach: hooks.reach,
+		Gate: feed.Gate{MaxAge: c.MaxAge, Own: cfg.Network.Local, Allow: c.Allow, Refuse: hooks.refuse, Mark: hooks.mark, Name: hooks.name},
 		Observe: func(r feed.Report, err error) {
-			if err == nil && observe != nil {
-				observe(r)
+			if err != nil && hooks.failed != nil {
+				hooks.failed(err)
+			}
+			if hooks.observe != nil {
+				hooks.observe(r, err)
 			}
 		},
 	})
-	return publisher{p, observe}, err
+	if err != nil {
+		return publisher{}, usageError{err}
+	}
+	return publisher{p, hooks.observe}, nil
+}
+
+// unlimited turns the configuration's 0, which is no limit, into the feed's.
+func unlimited(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // endpointLists are the allow and the block list as the engine asks them; nil lists say nothing.
@@ -205,7 +289,7 @@ func (l *endpointLists) refuse(ep minecanary.Endpoint) string {
 }
 
 // readLists reads the list files; every bad line of all of them is told at once. It gives nil if no file is named.
-func readLists(cfg config.Lists, stderr io.Writer) (*endpointLists, error) {
+func readLists(cfg config.Lists) (*endpointLists, error) {
 	if len(cfg.Allow)+len(cfg.Block) == 0 {
 		return nil, nil //nolint:nilnil // no lists is no error
 	}
@@ -213,15 +297,6 @@ func readLists(cfg config.Lists, stderr io.Writer) (*endpointLists, error) {
 	block, more := lists.ReadFiles(cfg.Block)
 	if bad = append(bad, more...); len(bad) > 0 {
 		return nil, errors.Join(bad...)
-	}
-	names := 0
-	for _, e := range append(allow.Entries(), block.Entries()...) {
-		if e.Name != "" {
-			names++
-		}
-	}
-	if names > 0 {
-		say(stderr, "warning: %d list entries are names; connection records hold addresses alone, so they match nothing", names)
 	}
 	return &endpointLists{allow, block}, nil
 }

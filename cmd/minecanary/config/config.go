@@ -38,6 +38,7 @@ type Config struct {
 	HTTP    HTTP    `yaml:"http" doc:"Metrics and health."`
 	Log     Log     `yaml:"log" doc:"Messages on standard error."`
 
+	Watch     Watch     `yaml:"watch" doc:"Telling somebody when a wallet on a list is mined for (docs/sightings.md). Wallets are seen in clear text alone: in mining.log, and in alerts of Minecanary's Suricata rules."`
 	Catalogue Catalogue `yaml:"catalogue" doc:"The catalogue of known pools: the shipped one and your own, which addresses the names of pools have, and what they answer."`
 	API       API       `yaml:"api" doc:"Questions to the catalogue over HTTP, and pages for people."`
 
@@ -52,20 +53,31 @@ type Config struct {
 
 // Input says where records come from.
 type Input struct {
-	Files      []string `yaml:"files" item:"glob" doc:"Files to follow; * and ? match within one folder."`
-	Format     string   `yaml:"format" enum:"auto,zeek-json,zeek-tsv,eve,nfdump,goflow2" doc:"How lines are written; auto finds out from the first line it knows."`
-	DeadLetter string   `yaml:"dead_letter" item:"path" doc:"File for lines that could not be read, with the reason; empty keeps none."`
+	Files         []string `yaml:"files" item:"glob" doc:"Files to follow; * and ? match within one folder."`
+	Format        string   `yaml:"format" enum:"auto,zeek-json,zeek-tsv,eve,nfdump,goflow2" doc:"How lines are written; auto finds out from the first line it knows."`
+	MeterSIDs     []int    `yaml:"meter_sids" min:"1" max:"4294967295" doc:"Numbers of the Suricata rules whose alerts tell how far a running flow is (docs/suricata.md); empty: those of Minecanary's rules."`
+	Redis         string   `yaml:"redis" item:"hostport" doc:"Redis that Suricata writes EVE to (eve-log, filetype redis), host:port; instead of files."`
+	RedisKey      string   `yaml:"redis_key" item:"ascii" max:"255" doc:"The list or stream there. Of a list, what was read and is safe is cut off."`
+	RedisMode     string   `yaml:"redis_mode" enum:"lpush,rpush,xadd" doc:"How Suricata writes (redis.mode there): list or lpush, rpush, stream or xadd."`
+	RedisUser     string   `yaml:"redis_user" item:"ascii" max:"255" doc:"ACL user; empty: the default user."`
+	RedisPassword string   `yaml:"redis_password" item:"ascii" max:"255" secret:"true" doc:"Its password. Better set by the environment."`
+	RedisDB       int      `yaml:"redis_db" min:"0" max:"1023" doc:"Number of the database."`
+	RedisTLS      bool     `yaml:"redis_tls" doc:"Encrypt connections, and check the server's certificate."`
+	RedisCA       string   `yaml:"redis_ca" item:"path" doc:"PEM file of the authorities; empty: the system's."`
+	DeadLetter    string   `yaml:"dead_letter" item:"path" doc:"File for lines that could not be read, with the reason; empty keeps none."`
 }
 
 // Network says which network is watched.
 type Network struct {
-	Local   []netip.Prefix `yaml:"local" doc:"Its networks. They decide who is the client, instead of the sensor's flags, never enter the feed, and are not probed unless prober.allow says so."`
-	Probers []netip.Prefix `yaml:"probers" doc:"Addresses of probers as the sensors see them: behind address translation or a proxy, or on other machines. Their connections are left out, those from prober.source and this process's own are so anyway."`
+	Local     []netip.Prefix `yaml:"local" doc:"Its networks. They decide who is the client, instead of the sensor's flags, never enter the feed, and are not probed unless prober.allow says so."`
+	Resolvers []netip.Prefix `yaml:"resolvers" doc:"Addresses of DNS resolvers, which ask on behalf of others: a pool's address that one of them was told counts for every client. Without it an answer counts for who asked."`
+	Probers   []netip.Prefix `yaml:"probers" doc:"Addresses of probers as the sensors see them: behind address translation or a proxy, or on other machines. Their connections are left out, those from prober.source and this process's own are so anyway."`
 }
 
 // Slice says how whole connections are cut.
 type Slice struct {
-	Virtual time.Duration `yaml:"virtual" min:"1s" max:"1h" doc:"Length of the virtual slices of a whole connection, as an exporter's active timeout would have made them."`
+	Virtual    time.Duration `yaml:"virtual" min:"1s" max:"1h" doc:"Length of the virtual slices of a whole connection, as an exporter's active timeout would have made them."`
+	Cumulative bool          `yaml:"cumulative" doc:"Read records of running connections that repeat what earlier ones said (Zeek conn_long, the Suricata meter rule), each counter once. false leaves them out; where no sensor writes any it saves Redis work for connections of a minute and more."`
 }
 
 // Suspect bounds the suspect state.
@@ -91,8 +103,10 @@ type Score struct {
 
 // Lists names list files.
 type Lists struct {
-	Allow []string `yaml:"allow" item:"path" doc:"Files of what is never suspected, probed or published."`
-	Block []string `yaml:"block" item:"path" doc:"Files of known pools: whoever talks to them is reported without a probe."`
+	Allow   []string `yaml:"allow" item:"path" doc:"Files of what is never suspected, probed or published."`
+	Block   []string `yaml:"block" item:"path" doc:"Files of known pools: whoever talks to them is reported without a probe."`
+	Tor     []string `yaml:"tor" item:"path" doc:"Files of Tor relays, address,from,to or Onionoo's details documents: hits say whether client or server was one at the time (docs/sightings.md)."`
+	Wallets []string `yaml:"wallets" item:"path" doc:"Files of labels of wallets, such as clusters: hits with such a login say so (docs/sightings.md)."`
 }
 
 // Prober bounds what is asked of suspected servers.
@@ -132,10 +146,15 @@ type Hits struct {
 
 // Feed says where proven pools are published.
 type Feed struct {
-	Dir          string         `yaml:"dir" item:"path" doc:"Folder for intel.dat (Zeek's Intel framework) and pools.dat (Minecanary's pools.zeek); empty publishes nothing."`
+	Dir          string         `yaml:"dir" item:"path" doc:"Folder for the files of the feed (docs/feeds.md), intel.dat (Zeek's Intel framework) and pools.dat (Minecanary's pools.zeek) among them; empty publishes nothing."`
 	RewriteEvery time.Duration  `yaml:"rewrite_every" min:"1s" max:"5m" doc:"The heartbeat: sensors drop what is not rewritten within Intel::item_expiration (10 minutes)."`
 	MaxAge       time.Duration  `yaml:"max_age" min:"1m" max:"720h" doc:"Greatest age of the proof behind an entry."`
 	Allow        []netip.Prefix `yaml:"allow" doc:"Networks that may be published although they are not public; lifts the address rule alone."`
+	Formats      []string       `yaml:"formats" enum:"zeek-intel,zeek-intel-removal,zeek-pools,zeek-names,suricata-rules,suricata-dataset,suricata-dataset-json,suricata-iprep,addresses,endpoints,domains,csv,json,stix,misp,rpz" doc:"Which forms are written (docs/feeds.md); empty: all but zeek-intel-removal, whose removed lines a sensor without frameworks/intel/removal takes for indicators."`
+	MaxNew       int            `yaml:"max_new" min:"0" max:"100000" doc:"Endpoints that may be new within 24 hours; beyond it all new ones wait for minecanary feed approve. 0: any number."`
+	MaxChange    int            `yaml:"max_change" min:"0" max:"100" doc:"Percent of the feed that may be new at once, if it is 20 endpoints or more; beyond it they wait likewise. 0: any."`
+	MaxHosts     int            `yaml:"max_hosts" min:"0" max:"1000000" doc:"Inside hosts that sent data to the address of an endpoint in the last 24 to 48 hours, as far as this process saw; a new one with more waits likewise. 0: any number."`
+	SIDBase      int            `yaml:"sid_base" min:"1000000" max:"4000000000" doc:"First number of the Suricata rules of endpoints; the 1,000,000 from there on are used."`
 }
 
 // State says where state is kept.
@@ -151,7 +170,7 @@ type HTTP struct {
 
 // Catalogue says what is known of pools beforehand, and how it is kept up to date.
 type Catalogue struct {
-	Files        []string      `yaml:"files" item:"path" doc:"Catalogue files or folders of your own (docs/catalog.md), added to the shipped catalogue; a pool of the same id replaces the shipped one."`
+	Files        []string      `yaml:"files" item:"path" doc:"Catalogue files or folders of your own (docs/catalog.md), added to the shipped catalogue; a pool of the same id replaces the shipped one. Changes hold within 10 seconds."`
 	Report       bool          `yaml:"report" doc:"Report clients of known pools as known, without a proof. An address counts once the history says that the pool's name had it, and on ports 80, 443, 8080 and 8443 only what has proved to be a pool."`
 	History      string        `yaml:"history" item:"path" doc:"File with the history of names and endpoints; empty is history.db in state.dir."`
 	Retention    time.Duration `yaml:"retention" min:"24h" max:"87600h" doc:"How long the history goes back."`
@@ -160,9 +179,24 @@ type Catalogue struct {
 	ResolveEvery time.Duration `yaml:"resolve_every" min:"5m" max:"24h" doc:"How often each name."`
 	DNS          []string      `yaml:"dns" item:"ascii" max:"300" doc:"Servers that are asked: 192.0.2.53, tcp://192.0.2.53, tls://192.0.2.53#dns.example.net; empty: the system's."`
 	PerZone      float64       `yaml:"per_zone" min:"0.01" max:"1000" doc:"Queries a second about the names of one registered domain."`
+	Pages        string        `yaml:"pages" item:"path" doc:"Folder for copies (WARC) of the web page on a pool's address, one when it is first proved to be a pool, at most 1 MiB each; empty takes none. Needs prober.mode auto."`
 	Marks        []string      `yaml:"marks" item:"path" doc:"Files of networks and names that many share (CDNs, resolvers), added to the built-in ones: their addresses stand for no pool."`
 	Probe        bool          `yaml:"probe" doc:"Ask the endpoints of the catalogue on a schedule, within prober.catalogue_per_second. Needs prober.contact. These are other people's servers."`
 	ProbeEvery   time.Duration `yaml:"probe_every" min:"30m" max:"168h" doc:"How often each endpoint."`
+}
+
+// Watch says who is told of wallets.
+type Watch struct {
+	List          string   `yaml:"list" item:"path" doc:"File with the wallets, one a line; empty watches none. Changes hold within 10 seconds."`
+	Webhook       string   `yaml:"webhook" item:"url" secret:"true" doc:"Address that each event is posted to as JSON."`
+	WebhookSecret string   `yaml:"webhook_secret" item:"ascii" max:"255" secret:"true" doc:"Key that posts are signed with, 16 bytes or more. Better set by the environment."`
+	MailServer    string   `yaml:"mail_server" item:"hostport" doc:"Mail server, host:port; empty sends no mail."`
+	MailSecurity  string   `yaml:"mail_security" enum:"starttls,tls,none" doc:"How the connection to it is protected; none is for a server on this machine."`
+	MailUser      string   `yaml:"mail_user" item:"ascii" max:"255" doc:"User to log in to it as; empty does not log in."`
+	MailPassword  string   `yaml:"mail_password" item:"ascii" max:"255" secret:"true" doc:"Its password. Better set by the environment."`
+	MailFrom      string   `yaml:"mail_from" item:"ascii" max:"255" doc:"Address that mails come from."`
+	MailTo        []string `yaml:"mail_to" item:"ascii" max:"255" doc:"Addresses that they go to."`
+	Topic         string   `yaml:"topic" item:"ascii" max:"249" doc:"Topic for the events, keyed by wallet; needs kafka.brokers. Empty writes none."`
 }
 
 // API says where questions are answered, and to whom.
@@ -246,8 +280,8 @@ type Kibana struct {
 // Default gives the configuration without any file.
 func Default() *Config {
 	return &Config{
-		Input:   Input{Format: "auto"},
-		Slice:   Slice{Virtual: time.Minute},
+		Input:   Input{Format: "auto", RedisKey: "suricata", RedisMode: "lpush"},
+		Slice:   Slice{Virtual: time.Minute, Cumulative: true},
 		Suspect: Suspect{Inactive: 15 * time.Minute, Active: time.Hour, Max: 1_000_000, Keep: 24 * time.Hour},
 		Report:  Report{Window: time.Hour, Lateness: 15 * time.Minute},
 		Score:   Score{Scorer: "canary"},
@@ -267,7 +301,8 @@ func Default() *Config {
 			Expiry:          24 * time.Hour,
 		},
 		Hits:  Hits{File: "hits.ndjson"},
-		Feed:  Feed{RewriteEvery: time.Minute, MaxAge: 24 * time.Hour},
+		Feed:  Feed{RewriteEvery: time.Minute, MaxAge: 24 * time.Hour, MaxNew: 500, MaxChange: 20, MaxHosts: 100, SIDBase: 9_100_000},
+		Watch: Watch{MailSecurity: "starttls"},
 		State: State{Dir: "state", SnapshotEvery: 10 * time.Second},
 		HTTP:  HTTP{Listen: "127.0.0.1:9417"},
 		Log:   Log{Level: "info", Format: "text"},
@@ -375,6 +410,14 @@ func (c *Config) problems(bad map[string]bool) Problems {
 		writers[file] = w.path
 	}
 	rule(c.State.Dir != "", "must not be empty", "state.dir")
+	w := c.Watch
+	rule(w.List == "" || w.Webhook+w.MailServer+w.Topic != "", "must name somebody to tell: watch.webhook, watch.mail_server or watch.topic", "watch.list")
+	rule(w.WebhookSecret == "" || len(w.WebhookSecret) >= 16, "must have 16 bytes or more", "watch.webhook_secret")
+	rule((w.MailServer == "") == (w.MailFrom == "" && len(w.MailTo) == 0), "must come with watch.mail_from and watch.mail_to, and they with it", "watch.mail_server", "watch.mail_from", "watch.mail_to")
+	rule(w.MailServer == "" || w.MailFrom != "" && len(w.MailTo) > 0, "must come with watch.mail_from and watch.mail_to", "watch.mail_server")
+	rule((w.MailUser == "") == (w.MailPassword == ""), "must come with watch.mail_password, and it with watch.mail_user", "watch.mail_user", "watch.mail_password")
+	rule(w.Topic == "" || len(c.Kafka.Brokers) > 0, "must be empty without kafka.brokers", "watch.topic", "kafka.brokers")
+	rule(c.Catalogue.Pages == "" || c.Prober.Mode == "auto", "must be empty unless prober.mode is auto: pages are taken when a probe proves a pool", "catalogue.pages", "prober.mode")
 
 	// What makes several processes one service goes together.
 	k, r := &c.Kafka, &c.Redis
@@ -383,6 +426,9 @@ func (c *Config) problems(bad map[string]bool) Problems {
 	rule(!topics || shared, "must name a server: what is read from Kafka is kept in Redis, so that processes share it and none loses it", "redis.addresses", "kafka.topics")
 	rule(!shared || topics, "must name topics: state in Redis is for records from Kafka", "kafka.topics", "redis.addresses")
 	rule(!topics || len(c.Input.Files) == 0, "must be empty with kafka.topics: a process reads either", "input.files", "kafka.topics")
+	rule(c.Input.Redis == "" || !topics && len(c.Input.Files) == 0, "must be empty with input.files or kafka.topics: a process reads one of them", "input.redis", "input.files", "kafka.topics")
+	rule(c.Input.Redis == "" || c.Input.RedisKey != "", "must not be empty with input.redis", "input.redis_key", "input.redis")
+	rule(c.Input.RedisTLS || c.Input.RedisCA == "", "must be true with input.redis_ca", "input.redis_tls", "input.redis_ca")
 	rule(!topics || k.Group != "", "must not be empty with kafka.topics", "kafka.group", "kafka.topics")
 	rule(!topics || k.DeadTopic != "" || c.Input.DeadLetter != "", "must not be empty with kafka.topics, unless input.dead_letter is set: bad records have to go somewhere", "kafka.dead_topic", "kafka.topics")
 	rule((k.SASL == "none") == (k.User == "" && k.Password == ""), "must go with user and password, and they with it", "kafka.sasl", "kafka.user", "kafka.password")
@@ -410,6 +456,7 @@ func (c *Config) problems(bad map[string]bool) Problems {
 		{"kafka.probes_topic", k.ProbesTopic},
 		{"kafka.dead_topic", k.DeadTopic},
 		{"kafka.enriched_topic", k.EnrichedTopic},
+		{"watch.topic", c.Watch.Topic},
 	} {
 		if o.topic == "" {
 			continue

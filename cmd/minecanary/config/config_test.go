@@ -75,8 +75,8 @@ func TestReference(t *testing.T) {
 // TestDefault spells the defaults, so that none changes unseen.
 func TestDefault(t *testing.T) {
 	want := config.Config{
-		Input:   config.Input{Format: "auto"},
-		Slice:   config.Slice{Virtual: 60 * time.Second},
+		Input:   config.Input{Format: "auto", RedisKey: "suricata", RedisMode: "lpush"},
+		Slice:   config.Slice{Virtual: 60 * time.Second, Cumulative: true},
 		Suspect: config.Suspect{Inactive: 900 * time.Second, Active: 3600 * time.Second, Max: 1000000, Keep: 24 * time.Hour},
 		Report:  config.Report{Window: 3600 * time.Second, Lateness: 900 * time.Second},
 		Score:   config.Score{Scorer: "canary"},
@@ -86,7 +86,8 @@ func TestDefault(t *testing.T) {
 			CataloguePerSec: 2, CatalogueBurst: 10, Expiry: 24 * time.Hour,
 		},
 		Hits:  config.Hits{File: "hits.ndjson"},
-		Feed:  config.Feed{RewriteEvery: 60 * time.Second, MaxAge: 24 * time.Hour},
+		Feed:  config.Feed{RewriteEvery: 60 * time.Second, MaxAge: 24 * time.Hour, MaxNew: 500, MaxChange: 20, MaxHosts: 100, SIDBase: 9100000},
+		Watch: config.Watch{MailSecurity: "starttls"},
 		State: config.State{Dir: "state", SnapshotEvery: 10 * time.Second},
 		HTTP:  config.HTTP{Listen: "127.0.0.1:9417"},
 		Log:   config.Log{Level: "info", Format: "text"},
@@ -281,7 +282,7 @@ func TestEnvironment(t *testing.T) {
 			`MINECANARY_NETWORK_LOCAL: network.local[0]: must have no bits beyond its length: 10.0.0.0/8, not "10.0.0.1/8"`,
 			`MINECANARY_NOTHING: unknown variable (variables are named after the key, such as MINECANARY_INPUT_FILES)`,
 			`--probe: prober.mod: unknown key (did you mean prober.mode?)`,
-			`--x: nonsense: unknown key (the sections are input, network, slice, suspect, report, score, lists, prober, hits, feed, state, http, log, catalogue, api, kafka, redis, elasticsearch and kibana)`,
+			`--x: nonsense: unknown key (the sections are input, network, slice, suspect, report, score, lists, prober, hits, feed, state, http, log, watch, catalogue, api, kafka, redis, elasticsearch and kibana)`,
 			`MINECANARY_INPUT_FILES: input.files[1]: must not have an empty element`,
 			`MINECANARY_SLICE_VIRTUAL: slice.virtual: must be from 1s to 1h, not "7200s"`,
 			`MINECANARY_LOG_FORMAT: log.format: must be valid UTF-8`,

@@ -393,6 +393,9 @@ func (f *field) checkText(s string) string {
 			return f.quoted(reason, s)
 		}
 	case f.item == "hostport":
+		if s == "" {
+			return "" // of a list no element is empty
+		}
 		if reason := checkHostPort(s); reason != "" {
 			return f.quoted(reason, s)
 		}

@@ -373,8 +373,8 @@ func (f *field) scalar(n *yaml.Node) (reflect.Value, string) {
 }
 
 // orchestrated are variables that Kubernetes sets in every container beside a service named minecanary, and container
-// links likewise; they are no mistake of the operator.
-var orchestrated = regexp.MustCompile(`^MINECANARY_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.*)?)?)$`)
+// links likewise; and those that lookup takes. They are no mistake of the operator.
+var orchestrated = regexp.MustCompile(`^MINECANARY_(API|API_TOKEN|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.*)?)?)$`)
 
 // environ applies the variables that start with EnvPrefix.
 func (l *loader) environ(environ []string) {
