@@ -7,8 +7,11 @@
 @load policy/frameworks/intel/do_notice
 @load /minecanary/scripts/intel-pools
 
-# Both processes publish; a pool is gone when neither lists it any more.
-redef Intel::read_files += { "/feed/1/intel.dat", "/feed/2/intel.dat" };
+# Both processes publish; a pool is gone when neither lists it any more. No tombstones: they need the removal script.
+redef Intel::read_files += {
+	"/feed/1/intel.dat",
+	"/feed/2/intel.dat"
+};
 redef Intel::item_expiration = 10min;
 redef Mining::pools_file = "/feed/1/pools.dat";
 
