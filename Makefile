@@ -35,9 +35,22 @@ test-services: build ## run the tests with real Kafka, Redis and Elasticsearch (
 	./test/services.sh
 	$(GO) test -count=1 -tags services -timeout 60m -p 1 ./cmd/... ./consumer/kafka/... ./enrich/... ./internal/... ./prober ./test/...
 
+.PHONY: test-suricata
+test-suricata: ## run a real Suricata with our rules and configuration (docs/suricata.md)
+	./test/services.sh
+	$(GO) test -count=1 -tags services -timeout 20m ./test/suricata/...
+
 .PHONY: test-api
 test-api: ## hold the API against its description with schemathesis (from PyPI)
 	./test/schemathesis.sh
+
+.PHONY: test-feed
+test-feed: ## hold the feed against Suricata, named-checkzone, stix2 and pymisp (from apt and PyPI)
+	./test/feed-readers.sh
+
+.PHONY: test-zeek-scripts
+test-zeek-scripts: ## hold the Zeek package against zeek-format, zkg and itself (from PyPI); its btests where zeek is
+	./test/zeek-scripts.sh
 
 .PHONY: chaos
 chaos: build ## the crash runs at full size: 10 M records, 50 kills

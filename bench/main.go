@@ -40,15 +40,16 @@ func main() {
 	python := flag.String("python", "", "a Python with duckdb; empty leaves DuckDB out")
 	runs := flag.Int("n", 5, "counted runs of each command, after one that is not counted")
 	only := flag.Bool("flows", false, "measure lookup --flows instead")
+	sightings := flag.Bool("sightings", false, "measure what ssl.log, dns.log and mining.log add instead")
 	flag.Parse()
-	if *only {
-		if err := runFlows(*dir, *binary, *runs); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-		return
+	measured := func() error { return run(*dir, *binary, *python, *runs) }
+	switch {
+	case *only:
+		measured = func() error { return runFlows(*dir, *binary, *runs) }
+	case *sightings:
+		measured = func() error { return runSightings(*dir, *binary, *runs) }
 	}
-	if err := run(*dir, *binary, *python, *runs); err != nil {
+	if err := measured(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -19,6 +19,12 @@ go test -run '^$' -bench . -benchmem ./consumer/zeek ./consumer/eve ./consumer/f
 go test -count=1 -run '^TestMemoryPerSuspect$' -v ./enrich/memory | grep 'bytes per suspect'
 
 echo
+echo "== what sensors see beside traffic, and the feed"
+go run ./bench -sightings -dir .cache/bench -binary bin/minecanary
+go test -count=1 -run '^TestNamesAreBounded$' -v ./enrich | grep MB
+go test -run '^$' -bench . -benchmem ./enrich ./intel/feed | grep Benchmark
+
+echo
 BENCH_BINARY="$PWD/bin/minecanary" go test -count=1 -tags services -timeout 30m -run '^TestProber$' -v ./bench | grep -Ev '^(=== RUN|PASS$)'
 go test -run '^$' -bench . ./prober/noise | grep Benchmark
 

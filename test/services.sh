@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Makes sure that what the tests with real services need is there: Java 17 and Maven (Kafka and Elasticsearch come as
 # Maven artifacts), redis-server with redis-cli, kcat, curl, ip, Chromium (for the pages) and Python with venv (for what
-# comes from PyPI). As root on Debian or Ubuntu it installs what is missing.
+# comes from PyPI). As root on Debian or Ubuntu it installs what is missing. Suricata has a script of its own.
 set -euo pipefail
+
+"$(dirname "$0")/suricata.sh"
 
 declare -A package=([java]=openjdk-17-jre-headless [mvn]=maven [redis-server]=redis-server [redis-cli]=redis-tools [kcat]=kcat [curl]=curl [setpriv]=util-linux [ip]=iproute2 [chromium]=chromium)
 missing=()
