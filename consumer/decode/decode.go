@@ -169,8 +169,6 @@ type Stage struct {
 
 	files   map[string]*file
 	interim uids
-	// interimSeen tells, with SkipMarked, that interim records come at all.
-	interimSeen bool
 	// missing is since when rows were left out for records that were not seen.
 	missing  time.Time
 	deferred []deferredRow
@@ -218,6 +216,9 @@ func (u *uids) add(uid minecanary.UID) {
 	}
 	u.young[uid] = struct{}{}
 }
+
+// empty tells that none was ever added.
+func (u *uids) empty() bool { return u.young == nil }
 
 func (u *uids) has(uid minecanary.UID) bool {
 	if _, ok := u.young[uid]; ok {
@@ -689,8 +690,7 @@ func (s *Stage) settle(ctx context.Context, j *job, out chan<- Result) error {
 		Slices: j.slices, Sightings: j.sighted, Newest: j.newest, Ack: j.ack,
 	}
 	if s.cfg.Marked == SkipMarked {
-		s.interimSeen = s.interimSeen || len(j.interim) > 0
-		if !s.interimSeen && len(j.deferred) > 0 {
+		if s.interim.empty() && len(j.deferred) > 0 {
 			j.counts.InterimMissing += uint64(len(j.deferred))
 			if s.missing.IsZero() {
 				s.missing = time.Now()

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -78,35 +78,26 @@ func (f *Facts) load() error {
 	return nil
 }
 
-// rewrite replaces the file by one with a line for each fact, and leaves it open for more.
-func (f *Facts) rewrite() (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(f.path), "."+filepath.Base(f.path)+".*.tmp")
+// rewrite replaces the file by one with a line for each fact, and opens it for more.
+func (f *Facts) rewrite() error {
+	text, err := lines(f.fresh)
+	if err == nil {
+		err = replace(f.path, func(w io.Writer) error {
+			_, err := w.Write(text)
+			return err
+		})
+	}
+	var file *os.File
+	if err == nil {
+		file, err = os.OpenFile(f.path, os.O_APPEND|os.O_WRONLY, 0)
+	}
 	if err != nil {
 		return fmt.Errorf("write what was sighted: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_, _ = tmp.Close(), os.Remove(tmp.Name()) // the error before matters more
-			err = fmt.Errorf("write what was sighted: %w", err)
-		}
-	}()
-	text, err := lines(f.fresh)
-	if err != nil {
-		return err
-	}
-	if _, err := tmp.Write(text); err != nil {
-		return err
-	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), f.path); err != nil {
-		return err
 	}
 	if f.file != nil {
 		_ = f.file.Close() // it is no longer the file of that name
 	}
-	f.file, f.lines = tmp, len(f.fresh)
+	f.file, f.lines = file, len(f.fresh)
 	return nil
 }
 

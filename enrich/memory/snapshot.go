@@ -69,27 +69,36 @@ type rowConnection struct {
 
 // Save implements enrich.Store: the snapshot is replaced as a whole, by rename, after it has reached the disk. Whoever is
 // killed finds the old or the new one.
-func (s *Store) Save(ctx context.Context) (err error) {
+func (s *Store) Save(ctx context.Context) error {
 	if s.cfg.File == "" {
 		return nil
 	}
-	dir := filepath.Dir(s.cfg.File)
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(s.cfg.File)+".*")
-	if err != nil {
+	if err := replace(s.cfg.File, func(w io.Writer) error { return s.write(ctx, w) }); err != nil {
 		return fmt.Errorf("save state: %w", err)
+	}
+	return nil
+}
+
+// replace puts what write writes in the place of a file, so that a reader, and a machine after a power cut, has the old
+// file or the new one.
+func replace(path string, write func(io.Writer) error) (err error) {
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("save state: %w", err), os.Remove(tmp.Name()))
+			err = errors.Join(err, os.Remove(tmp.Name()))
 		}
 	}()
-	if err := s.write(ctx, tmp); err != nil {
+	if err := write(tmp); err != nil {
 		return errors.Join(err, tmp.Close())
 	}
 	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp.Name(), s.cfg.File); err != nil {
+	if err := os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
 	d, err := os.Open(dir)

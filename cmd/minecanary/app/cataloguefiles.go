@@ -34,30 +34,23 @@ func stampOf(paths []string) string {
 
 // followFiles puts new versions of catalogue.files to use, until the context ends. One that cannot be read changes nothing;
 // of one with bad rows the others count, as at the start.
-func (d *directory) followFiles(ctx context.Context, every time.Duration, warn func(error)) error {
+func (d *directory) followFiles(ctx context.Context, interval time.Duration, warn func(error)) error {
 	files := d.cfg.Catalogue.Files
 	if len(files) == 0 {
 		return nil
 	}
 	seen := d.filesSeen
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	return every(ctx, interval, func() {
 		now := stampOf(files)
 		if now == seen {
-			continue
+			return
 		}
 		seen = now
 		layers, err := catalogueLayers(files, warn)
 		if err != nil {
 			warn(fmt.Errorf("catalogue.files: what was read before holds on: %w", err))
-			continue
+			return
 		}
 		d.register.Replace(layers...)
-	}
+	})
 }

@@ -97,7 +97,7 @@ func TestFeedNames(t *testing.T) {
 		"a.pool.net": "104.16.1.1", "many.net": "104.16.1.2", "www.many.net": "104.16.1.3", "ours.pool.net": "104.16.1.4",
 		"b.pool.net": "104.16.1.5", "c.pool.net": "104.16.1.5",
 	}, func(d *directory) {
-		gate := feed.Gate{Mark: feedMark(d.marks, d.index), Name: (&service{directory: d}).feedName(allowed)}
+		gate := feed.Gate{Mark: feedMark(d.marks, d.index), Name: feedName(d.index, d.marks, allowed)}
 		for addr, want := range map[string]string{
 			"104.16.1.1": "a.pool.net", "104.16.1.2": "", "104.16.1.3": "", "104.16.1.4": "", "104.16.1.5": "", "104.16.1.6": "",
 		} {

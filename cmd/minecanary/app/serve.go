@@ -270,7 +270,7 @@ func openService(ctx context.Context, e env, cfg *config.Config, log *slog.Logge
 	}
 	if cfg.Feed.Dir != "" {
 		p, err := newPublisher(cfg, feedHooks{
-			refuse: refuse, mark: feedMark(s.directory.marks, s.directory.index), name: s.feedName(deps.Lists),
+			refuse: refuse, mark: feedMark(s.directory.marks, s.directory.index), name: feedName(s.directory.index, s.directory.marks, deps.Lists),
 			reach:   func(a netip.Addr) (int, bool) { return s.engine.Hosts(a) },
 			observe: s.published, failed: s.failing("feed"),
 		})
@@ -467,7 +467,8 @@ func (s *service) run(parent context.Context) error {
 	}
 	s.runDirectory(ctx, g)
 	if s.watch != nil {
-		g.Go(func() error { s.watch.run(ctx); return nil })
+		g.Go(func() error { s.watch.Run(ctx); return nil })
+		g.Go(func() error { return every(ctx, watchListEvery, s.watch.look) })
 	}
 	if s.pages != nil {
 		g.Go(func() error { return s.pages.run(ctx) })

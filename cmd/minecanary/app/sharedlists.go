@@ -111,16 +111,23 @@ func (l *sharedLists) look(ctx context.Context) error {
 
 // follow looks at the shared lists from time to time.
 func (l *sharedLists) follow(ctx context.Context) error {
-	tick := time.NewTicker(listsEvery)
+	return every(ctx, listsEvery, func() {
+		if err := l.look(ctx); err != nil && ctx.Err() == nil {
+			l.failing("redis")(err)
+		}
+	})
+}
+
+// every does something at each turn of an interval until the context ends, and gives nil then.
+func every(ctx context.Context, interval time.Duration, do func()) error {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := l.look(ctx); err != nil && ctx.Err() == nil {
-				l.failing("redis")(err)
-			}
+			do()
 		}
 	}
 }

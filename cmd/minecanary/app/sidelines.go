@@ -32,11 +32,6 @@ func (s *service) openSidelines(deps *enrich.Deps) error {
 	return err
 }
 
-// feedName gives the feed the catalogue's name of a server, unless the allow list names it.
-func (s *service) feedName(l enrich.Lists) func(minecanary.Endpoint) string {
-	return feedName(s.directory.index, s.directory.marks, l)
-}
-
 // topicWriter writes the events of the watch list.
 type topicWriter struct {
 	to    out.Producer

@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
@@ -62,11 +61,18 @@ func newWalletWatch(c config.Watch, log *slog.Logger, produce watch.Producer) (*
 			log.Error("watched wallet not told", slog.String("by", notifier), slog.String("event", e.ID), slog.Any("error", err))
 		},
 	})
-	return w, w.look()
+	return w, w.read()
 }
 
 // look reads the list if it has changed. With a bad line the list before holds on.
-func (w *walletWatch) look() error {
+func (w *walletWatch) look() {
+	if err := w.read(); err != nil {
+		w.log.Error("watch list; the one before holds on", slog.Any("error", err))
+	}
+}
+
+// read reads the list if it has changed.
+func (w *walletWatch) read() error {
 	text, err := readAtMost(w.path, maxWatchList)
 	if err != nil {
 		return err
@@ -83,25 +89,6 @@ func (w *walletWatch) look() error {
 	w.SetList(list)
 	w.log.Info("watch list", slog.Int("wallets", list.Len()))
 	return nil
-}
-
-// run tells of events and looks at the list until the context ends.
-func (w *walletWatch) run(ctx context.Context) {
-	go func() {
-		tick := time.NewTicker(watchListEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				if err := w.look(); err != nil {
-					w.log.Error("watch list; the one before holds on", slog.Any("error", err))
-				}
-			}
-		}
-	}()
-	w.Run(ctx)
 }
 
 // see takes what sensors saw.
