@@ -152,7 +152,7 @@ func proxied(addr netip.AddrPort, user, password string) Config {
 	cfg := DefaultConfig()
 	cfg.Allow = prefixes("127.0.0.0/8")
 	cfg.DenyPorts = nil
-	cfg.Connect, cfg.Listen, cfg.Timeout, cfg.Settle = time.Second, 50*time.Millisecond, time.Second, 100*time.Millisecond
+	cfg.Connect, cfg.Handshake, cfg.Listen, cfg.Timeout, cfg.Settle = 10*time.Second, 10*time.Second, 50*time.Millisecond, 10*time.Second, time.Second
 	cfg.Proxy = SOCKS5{Addr: addr, User: user, Password: password}
 	return cfg
 }
@@ -254,7 +254,7 @@ func TestSOCKS5Stalls(t *testing.T) {
 		})
 		g := newGuard(proxied(at, "", ""))
 		began := time.Now()
-		conn, err := g.dial(t.Context(), 200*time.Millisecond, netip.MustParseAddrPort("127.0.0.1:3333"))
+		conn, err := g.dial(t.Context(), time.Second, netip.MustParseAddrPort("127.0.0.1:3333"))
 		if err == nil {
 			_ = conn.Close()
 		}

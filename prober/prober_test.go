@@ -84,7 +84,31 @@ func hasty() prober.Config {
 	return cfg
 }
 
-func newProber(t *testing.T, cfg prober.Config, auditor prober.Auditor) *prober.Prober {
+// trial is a test that notes what is wrong instead of failing.
+type trial struct {
+	testing.TB
+	wrong []string
+}
+
+func (t *trial) Errorf(format string, args ...any) {
+	t.wrong = append(t.wrong, fmt.Sprintf(format, args...))
+}
+
+// twice checks with short times, and once more with the prober's own if anything was wrong: on a loaded machine an
+// answer or an end may come too late for short times, which is no fault of the prober. Short times that are kept save
+// minutes where servers say nothing.
+func twice(t *testing.T, check func(testing.TB, prober.Config)) {
+	t.Helper()
+	first := &trial{TB: t}
+	check(first, hasty())
+	if len(first.wrong) == 0 {
+		return
+	}
+	t.Logf("with short times: %s", strings.Join(first.wrong, "\n"))
+	check(t, loopback())
+}
+
+func newProber(t testing.TB, cfg prober.Config, auditor prober.Auditor) *prober.Prober {
 	t.Helper()
 	p, err := prober.New(cfg, auditor, nil)
 	if err != nil {
@@ -93,7 +117,7 @@ func newProber(t *testing.T, cfg prober.Config, auditor prober.Auditor) *prober.
 	return p
 }
 
-func start(t *testing.T, opts spar.Options) *spar.Server {
+func start(t testing.TB, opts spar.Options) *spar.Server {
 	t.Helper()
 	if opts.Addr == "" {
 		opts.Addr = "127.0.0.1:0"
@@ -206,7 +230,7 @@ func evidence(r prober.Result) string {
 }
 
 // checkBounds checks what must hold of every probe.
-func checkBounds(t *testing.T, server *spar.Server, r prober.Result, log *trail) {
+func checkBounds(t testing.TB, server *spar.Server, r prober.Result, log *trail) {
 	t.Helper()
 	// The same as the server saw it, which may take note of an end a moment later.
 	if seen := server.Seen(); seen.Bytes > prober.MaxSent || seen.Time > prober.MaxConnectionTime+2*time.Second {
@@ -255,7 +279,7 @@ func checkBounds(t *testing.T, server *spar.Server, r prober.Result, log *trail)
 	}
 }
 
-func printable(t *testing.T, s string, most int) {
+func printable(t testing.TB, s string, most int) {
 	t.Helper()
 	if len(s) > most {
 		t.Errorf("%d bytes, want at most %d: %.80q", len(s), most, s)
@@ -292,24 +316,32 @@ func TestOthers(t *testing.T) {
 		for _, mode := range []spar.TLS{spar.Plain, spar.Only} {
 			t.Run(fmt.Sprintf("%s/%d", name, mode), func(t *testing.T) {
 				t.Parallel()
-				server := start(t, spar.Options{Dialect: name, TLS: mode})
-				log := &trail{}
-				got := newProber(t, hasty(), log).Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
-				// Of those that say more than is read it depends on TLS's own bytes which bound they reach first.
-				endless := slices.Contains([]string{"http-gzip-bomb", "http-headers", "http-chunks"}, name) && got.Status == minecanary.NotPool
-				if want := wantOther(name); got.Status != want && !endless {
-					t.Errorf("got %s %s, want %s: %s\n%s", got.Status, got.Dialect, want, got.Reason, transcripts(got))
-				}
-				if (got.Dialect != "" || got.Coin != "") && got.Status != minecanary.Node {
-					t.Errorf("dialect %q, coin %q of no pool", got.Dialect, got.Coin)
-				}
-				if got.Duration > hasty().EndpointTime+time.Second {
-					t.Errorf("took %v", got.Duration)
-				}
-				checkBounds(t, server, got, log)
+				twice(t, func(t testing.TB, cfg prober.Config) {
+					askOther(t, name, mode, cfg)
+				})
 			})
 		}
 	}
+}
+
+// askOther asks one that is no pool.
+func askOther(t testing.TB, name string, mode spar.TLS, cfg prober.Config) {
+	t.Helper()
+	server := start(t, spar.Options{Dialect: name, TLS: mode})
+	log := &trail{}
+	got := newProber(t, cfg, log).Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
+	// Of those that say more than is read it depends on TLS's own bytes which bound they reach first.
+	endless := slices.Contains([]string{"http-gzip-bomb", "http-headers", "http-chunks"}, name) && got.Status == minecanary.NotPool
+	if want := wantOther(name); got.Status != want && !endless {
+		t.Errorf("got %s %s, want %s: %s\n%s", got.Status, got.Dialect, want, got.Reason, transcripts(got))
+	}
+	if (got.Dialect != "" || got.Coin != "") && got.Status != minecanary.Node {
+		t.Errorf("dialect %q, coin %q of no pool", got.Dialect, got.Coin)
+	}
+	if got.Duration > cfg.EndpointTime+time.Second {
+		t.Errorf("took %v", got.Duration)
+	}
+	checkBounds(t, server, got, log)
 }
 
 // TestRandom asks 1,000 random partners and wants no wrong verdict.
@@ -402,12 +434,16 @@ func TestAtOnce(t *testing.T) {
 	t.Parallel()
 	const endpoints = 64
 	rows := byPool(t)
-	p := newProber(t, hasty(), &trail{})
+	// Every one of them is a pool, so that patience costs nothing on a machine with time and saves the test on one without.
+	cfg := hasty()
+	cfg.Connect, cfg.Handshake, cfg.Timeout, cfg.Settle, cfg.ConnectionTime = 5*time.Second, 5*time.Second, 6*time.Second, 4*time.Second, 15*time.Second
+	cfg.EndpointTime = prober.MaxEndpointTime
+	p := newProber(t, cfg, &trail{})
 	var wg sync.WaitGroup
 	began := time.Now()
 	for i := range endpoints {
 		name := spar.Pools()[i%len(spar.Pools())]
-		server := start(t, spar.Options{Addr: fmt.Sprintf("127.1.0.%d:0", i+1), Dialect: name, Delay: 300 * time.Millisecond, Foreign: spar.CloseOn})
+		server := start(t, spar.Options{Addr: fmt.Sprintf("127.1.0.%d:0", i+1), Dialect: name, Delay: 500 * time.Millisecond, Foreign: spar.CloseOn})
 		wg.Go(func() {
 			got := p.Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
 			if want := rows[name]; got.Status != want.verdict || got.Dialect != want.dialect {
@@ -416,7 +452,8 @@ func TestAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if took := time.Since(began); took > 10*time.Second {
+	// One after the other would take 64 delays of an answer at least, which are 32 s.
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("took %v: they waited for each other", took)
 	}
 }
@@ -656,6 +693,9 @@ func TestNoPurse(t *testing.T) {
 			var auditor trail
 			cfg := hasty()
 			cfg.Purse = purse
+			if !tt.silent { // an answer that is late by less than this is no reason for a second connection
+				cfg.Quiet, cfg.Timeout, cfg.Settle = 4*time.Second, 5*time.Second, 4*time.Second
+			}
 			v, err := newProber(t, cfg, &auditor).Verify(t.Context(), minecanary.Question{
 				Endpoint: endpoint(addr), Client: netip.MustParseAddr("10.0.0.1"), Reply: true, Payload: true,
 			})
@@ -700,7 +740,9 @@ func TestAuditFails(t *testing.T) {
 	if n := server.Accepted(); n != 0 {
 		t.Fatalf("%d connections were made", n)
 	}
-	p = newProber(t, hasty(), &trail{err: broken, failAt: 1})
+	cfg := hasty()
+	cfg.Quiet = cfg.ConnectionTime // no second connection because the first one is late
+	p = newProber(t, cfg, &trail{err: broken, failAt: 1})
 	if _, err := p.Verify(t.Context(), q); !errors.Is(err, broken) {
 		t.Errorf("Verify = %v, want %v", err, broken)
 	}
