@@ -35,43 +35,55 @@ func (s *set) json() []byte {
 	b = append(b, `{"version":1,"source":"`+Source+`","at":"`...)
 	b = appendTime(b, s.opts.At)
 	b = append(b, `","entries":[`...)
-	sep := "\n"
-	for _, entries := range [...][]*Entry{s.addrs, s.names} {
-		for _, e := range entries {
-			b = append(b, sep...)
-			sep = ",\n"
-			if e.Name == "" {
-				b = append(b, `{"address":"`...)
-				b = e.Endpoint.Addr.AppendTo(b)
-			} else {
-				b = append(b, `{"name":"`...)
-				b = append(b, e.Name...)
-			}
-			b = append(b, `","port":`...)
-			b = strconv.AppendUint(b, uint64(e.Endpoint.Port), 10)
-			b = append(b, `,"transport":"`...)
-			b = append(b, e.Endpoint.Transport.String()...)
-			b = append(b, `","tls":`...)
-			b = strconv.AppendBool(b, e.TLS)
-			b = appendMember(b, "coin", e.Coin)
-			b = appendMember(b, "dialect", e.Dialect)
-			b = appendDated(b, e.First, `,"first":"`, `"`)
-			b = appendDated(b, e.Verified, `,"verified":"`, `"`)
-			b = appendDated(b, e.Expires, `,"expires":"`, `"`)
-			if e.Confidence > 0 {
-				b = append(b, `,"confidence":`...)
-				b = strconv.AppendInt(b, int64(min(e.Confidence, maxConfidence)), 10)
-			}
-			if e.Hosts >= 0 {
-				b = append(b, `,"hosts":`...)
-				b = strconv.AppendInt(b, int64(e.Hosts), 10)
-			}
-			b = appendMember(b, "url", wholeURL(e.URL))
-			b = appendMember(b, "reason", e.Reason)
-			b = append(b, '}')
+	entries := s.all()
+	b = inParts(b, len(entries), func(b []byte, from, to int) []byte {
+		for i, e := range entries[from:to] {
+			b = appendObject(appendSep(b, from+i), e)
 		}
-	}
+		return b
+	})
 	return append(b, "\n]}\n"...)
+}
+
+// appendSep adds what comes before item i of a list, each on a line of its own.
+func appendSep(b []byte, i int) []byte {
+	if i > 0 {
+		b = append(b, ',')
+	}
+	return append(b, '\n')
+}
+
+// appendObject adds the object of an entry.
+func appendObject(b []byte, e *Entry) []byte {
+	if e.Name == "" {
+		b = append(b, `{"address":"`...)
+		b = e.Endpoint.Addr.AppendTo(b)
+	} else {
+		b = append(b, `{"name":"`...)
+		b = append(b, e.Name...)
+	}
+	b = append(b, `","port":`...)
+	b = strconv.AppendUint(b, uint64(e.Endpoint.Port), 10)
+	b = append(b, `,"transport":"`...)
+	b = append(b, e.Endpoint.Transport.String()...)
+	b = append(b, `","tls":`...)
+	b = strconv.AppendBool(b, e.TLS)
+	b = appendMember(b, "coin", e.Coin)
+	b = appendMember(b, "dialect", e.Dialect)
+	b = appendDated(b, e.First, `,"first":"`, `"`)
+	b = appendDated(b, e.Verified, `,"verified":"`, `"`)
+	b = appendDated(b, e.Expires, `,"expires":"`, `"`)
+	if e.Confidence > 0 {
+		b = append(b, `,"confidence":`...)
+		b = strconv.AppendInt(b, int64(min(e.Confidence, maxConfidence)), 10)
+	}
+	if e.Hosts >= 0 {
+		b = append(b, `,"hosts":`...)
+		b = strconv.AppendInt(b, int64(e.Hosts), 10)
+	}
+	b = appendMember(b, "url", wholeURL(e.URL))
+	b = appendMember(b, "reason", e.Reason)
+	return append(b, '}')
 }
 
 // appendMember adds a member with a text, if there is one.
@@ -117,12 +129,13 @@ func (s *set) stix() []byte {
 	b = append(b, `","objects":[`+"\n"...)
 	b = append(b, `{"type":"identity","spec_version":"2.1","id":"`+stixIdentity+`","created":"`+stixEpoch+`","modified":"`+stixEpoch+
 		`","name":"Minecanary","identity_class":"system"},`+"\n"+tlpAmberObject...)
-	for _, e := range s.addrs {
-		b = s.appendIndicator(b, e)
-	}
-	for entries := range s.byName() {
-		b = s.appendIndicator(b, newest(entries))
-	}
+	entries := s.indicators()
+	b = inParts(b, len(entries), func(b []byte, from, to int) []byte {
+		for _, e := range entries[from:to] {
+			b = s.appendIndicator(b, e)
+		}
+		return b
+	})
 	return append(b, "\n]}\n"...)
 }
 
@@ -230,36 +243,34 @@ func (s *set) misp() [][]byte {
 	head := `"info":"` + mispInfo + `","date":"` + string(date) + `","threat_level_id":"3","analysis":"2","timestamp":"` + string(at) +
 		`","Orgc":{"name":"Minecanary","uuid":"` + mispOrg + `"},"Tag":` + mispTags
 
+	hashes := make(chan []byte, 1)
+	go func() { hashes <- s.mispHashes() }()
 	event := s.room(1024, mispRow, 1)
 	event = append(event, `{"Event":{"uuid":"`+mispEvent+`","published":true,"publish_timestamp":"`...)
 	event = append(event, at...)
 	event = append(event, `",`+head+`,"Attribute":[`...)
-	sep := "\n"
-	for _, e := range s.addrs {
-		event = append(event, sep...)
-		sep = ",\n"
-		event = append(event, `{"type":"ip-dst|port","value":"`...)
-		event = e.Endpoint.Addr.AppendTo(event)
-		event = append(event, '|')
-		event = strconv.AppendUint(event, uint64(e.Endpoint.Port), 10)
-		event = s.appendAttribute(event, e)
-	}
-	for entries := range s.byName() {
-		event = append(event, sep...)
-		sep = ",\n"
-		event = append(event, `{"type":"domain","value":"`...)
-		event = append(event, entries[0].Name...)
-		event = s.appendAttribute(event, newest(entries))
-	}
+	entries := s.indicators()
+	event = inParts(event, len(entries), func(b []byte, from, to int) []byte {
+		for i, e := range entries[from:to] {
+			b = s.appendAttribute(appendSep(b, from+i), e)
+		}
+		return b
+	})
 	event = append(event, "\n]}}\n"...)
 
-	// The hash of a port alone would find every other attribute with that port: addresses and names only.
-	hashes := make([]byte, 0, 70*(len(s.addrs)+len(s.names)))
+	manifest := []byte(`{"` + mispEvent + `":{` + head + "}}\n")
+	return [][]byte{event, <-hashes, manifest}
+}
+
+// mispHashes gives the hash of each address and name. That of a port alone would find every other attribute with that
+// port.
+func (s *set) mispHashes() []byte {
+	b := make([]byte, 0, 70*(len(s.addrs)+len(s.names)))
 	var room []byte
 	hash := func() {
 		sum := md5.Sum(room)
-		hashes = hex.AppendEncode(hashes, sum[:])
-		hashes = append(hashes, ","+mispEvent+"\n"...)
+		b = hex.AppendEncode(b, sum[:])
+		b = append(b, ","+mispEvent+"\n"...)
 	}
 	for entries := range s.byAddr() {
 		room = entries[0].Endpoint.Addr.AppendTo(room[:0])
@@ -269,12 +280,20 @@ func (s *set) misp() [][]byte {
 		room = append(room[:0], entries[0].Name...)
 		hash()
 	}
-	manifest := []byte(`{"` + mispEvent + `":{` + head + "}}\n")
-	return [][]byte{event, hashes, manifest}
+	return b
 }
 
-// appendAttribute ends an attribute that has type and value.
+// appendAttribute adds the attribute of an endpoint, or of a name whatever the ports.
 func (s *set) appendAttribute(b []byte, e *Entry) []byte {
+	if e.Name == "" {
+		b = append(b, `{"type":"ip-dst|port","value":"`...)
+		b = e.Endpoint.Addr.AppendTo(b)
+		b = append(b, '|')
+		b = strconv.AppendUint(b, uint64(e.Endpoint.Port), 10)
+	} else {
+		b = append(b, `{"type":"domain","value":"`...)
+		b = append(b, e.Name...)
+	}
 	var room [keySize]byte
 	b = append(b, `","uuid":"`...)
 	b = appendUUID(b, appendKey(append(room[:0], "misp "...), e))

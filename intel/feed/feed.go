@@ -11,8 +11,10 @@ import (
 	"io"
 	"iter"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/minecanary/minecanary"
@@ -264,6 +266,48 @@ func (s *set) room(head, entry, texts int) []byte {
 	return make([]byte, 0, head+entry*(len(s.addrs)+len(s.names))+texts*s.text)
 }
 
+// partSize is how many items a part of a file has. A part of the longest form fits into a processor's cache.
+const partSize = 512
+
+// inParts adds to b what part gives for n items from one number to another. The parts are made at once, one to a
+// processor, and added in their order.
+func inParts(b []byte, n int, part func(b []byte, from, to int) []byte) []byte {
+	count := (n + partSize - 1) / partSize
+	makers := min(runtime.GOMAXPROCS(0), count)
+	if makers < 2 {
+		return part(b, 0, n)
+	}
+	made := make([]chan []byte, count)
+	for i := range made {
+		made[i] = make(chan []byte, 1)
+	}
+	// Whoever has a buffer takes the next part, so that the part that is waited for always has one.
+	buffers := make(chan []byte, 2*makers)
+	size := (cap(b) - len(b)) / count
+	for range cap(buffers) {
+		buffers <- make([]byte, 0, size+size/8)
+	}
+	var next atomic.Int64
+	for range makers {
+		go func() {
+			for buf := range buffers {
+				i := int(next.Add(1)) - 1
+				if i >= count {
+					return
+				}
+				made[i] <- part(buf[:0], i*partSize, min((i+1)*partSize, n))
+			}
+		}()
+	}
+	for _, ready := range made {
+		buf := <-ready
+		b = append(b, buf...)
+		buffers <- buf
+	}
+	close(buffers)
+	return b
+}
+
 // newSet checks, cleans and orders the entries, and fills in the options.
 func newSet(entries []Entry, opts Options) (*set, error) {
 	s := &set{opts: opts, addrs: make([]*Entry, 0, len(entries))}
@@ -312,6 +356,17 @@ func (s *set) byAddr() iter.Seq[[]*Entry] {
 
 func (s *set) byName() iter.Seq[[]*Entry] {
 	return groups(s.names, func(a, b *Entry) bool { return a.Name == b.Name })
+}
+
+// all gives every entry, first those of addresses; indicators gives one entry for each name instead of one a port.
+func (s *set) all() []*Entry { return slices.Concat(s.addrs, s.names) }
+
+func (s *set) indicators() []*Entry {
+	out := slices.Clone(s.addrs)
+	for entries := range s.byName() {
+		out = append(out, newest(entries))
+	}
+	return out
 }
 
 func groups(entries []*Entry, same func(a, b *Entry) bool) iter.Seq[[]*Entry] {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -361,4 +362,29 @@ func BenchmarkRender(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestParts: a file made in parts at once is the same as one made in one go, whatever the guess of its size was.
+func TestParts(t *testing.T) {
+	entries := many(5000)
+	for i := range entries {
+		entries[i].Reason += strings.Repeat(`\"`, i%100)
+	}
+	render := func(processors int, format feed.Format) [][]byte {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
+		files, err := feed.Render(format, entries, feed.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out [][]byte
+		for _, f := range files {
+			out = append(out, f.Data)
+		}
+		return out
+	}
+	for _, format := range feed.AllFormats() {
+		if one, four := render(1, format), render(4, format); !slices.EqualFunc(one, four, bytes.Equal) {
+			t.Errorf("%s depends on the number of processors", format)
+		}
+	}
 }

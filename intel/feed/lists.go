@@ -44,51 +44,57 @@ func (s *set) domainList() []byte {
 const csvHeader = "address,port,transport,name,coin,dialect,tls,first,verified,expires,confidence,hosts,url,reason\r\n"
 
 // csvRow is what one row takes, for the first guess of the file's size.
-const csvRow = 130
+const csvRow = 170
 
 // csv gives a table as RFC 4180 has it.
 func (s *set) csv() []byte {
 	b := s.room(len(csvHeader), csvRow, 1)
 	b = append(b, csvHeader...)
-	for _, entries := range [...][]*Entry{s.addrs, s.names} {
-		for _, e := range entries {
-			if e.Name == "" {
-				b = e.Endpoint.Addr.AppendTo(b)
-			}
-			b = append(b, ',')
-			b = strconv.AppendUint(b, uint64(e.Endpoint.Port), 10)
-			b = append(b, ',')
-			b = append(b, e.Endpoint.Transport.String()...)
-			b = append(b, ',')
-			b = append(b, e.Name...)
-			b = append(b, ',')
-			b = appendCell(b, e.Coin)
-			b = append(b, ',')
-			b = appendCell(b, e.Dialect)
-			b = append(b, ',')
-			b = strconv.AppendBool(b, e.TLS)
-			b = append(b, ',')
-			b = appendDated(b, e.First, "", "")
-			b = append(b, ',')
-			b = appendDated(b, e.Verified, "", "")
-			b = append(b, ',')
-			b = appendDated(b, e.Expires, "", "")
-			b = append(b, ',')
-			if e.Confidence > 0 {
-				b = strconv.AppendInt(b, int64(min(e.Confidence, maxConfidence)), 10)
-			}
-			b = append(b, ',')
-			if e.Hosts >= 0 {
-				b = strconv.AppendInt(b, int64(e.Hosts), 10)
-			}
-			b = append(b, ',')
-			b = appendCell(b, wholeURL(e.URL))
-			b = append(b, ',')
-			b = appendCell(b, e.Reason)
-			b = append(b, '\r', '\n')
+	entries := s.all()
+	return inParts(b, len(entries), func(b []byte, from, to int) []byte {
+		for _, e := range entries[from:to] {
+			b = appendRow(b, e)
 		}
+		return b
+	})
+}
+
+// appendRow adds the row of an entry.
+func appendRow(b []byte, e *Entry) []byte {
+	if e.Name == "" {
+		b = e.Endpoint.Addr.AppendTo(b)
 	}
-	return b
+	b = append(b, ',')
+	b = strconv.AppendUint(b, uint64(e.Endpoint.Port), 10)
+	b = append(b, ',')
+	b = append(b, e.Endpoint.Transport.String()...)
+	b = append(b, ',')
+	b = append(b, e.Name...)
+	b = append(b, ',')
+	b = appendCell(b, e.Coin)
+	b = append(b, ',')
+	b = appendCell(b, e.Dialect)
+	b = append(b, ',')
+	b = strconv.AppendBool(b, e.TLS)
+	b = append(b, ',')
+	b = appendDated(b, e.First, "", "")
+	b = append(b, ',')
+	b = appendDated(b, e.Verified, "", "")
+	b = append(b, ',')
+	b = appendDated(b, e.Expires, "", "")
+	b = append(b, ',')
+	if e.Confidence > 0 {
+		b = strconv.AppendInt(b, int64(min(e.Confidence, maxConfidence)), 10)
+	}
+	b = append(b, ',')
+	if e.Hosts >= 0 {
+		b = strconv.AppendInt(b, int64(e.Hosts), 10)
+	}
+	b = append(b, ',')
+	b = appendCell(b, wholeURL(e.URL))
+	b = append(b, ',')
+	b = appendCell(b, e.Reason)
+	return append(b, '\r', '\n')
 }
 
 // appendCell adds text in quotes. An apostrophe comes before what a spreadsheet would take for a formula, and a comma

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"crypto/sha1"
-	"encoding/hex"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -94,14 +93,17 @@ func token(s string) string {
 		}
 		s = b.String()
 	}
-	if strings.Trim(s, "._-") == "" {
+	// The first byte of almost every word is a letter or a digit.
+	if s == "" || isTokenMark(s[0]) && strings.Trim(s, "._-") == "" {
 		return string(minecanary.Unknown)
 	}
 	return s
 }
 
+func isTokenMark(c byte) bool { return c == '.' || c == '-' || c == '_' }
+
 func isTokenByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_'
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || isTokenMark(c)
 }
 
 // HostName gives the form in which a name is published: lower case, without the dot at the end. It is false for anything
@@ -217,12 +219,11 @@ func appendUUID(b, name []byte) []byte {
 	u := sum[:16]
 	u[6] = u[6]&0x0f | 0x50
 	u[8] = u[8]&0x3f | 0x80
-	for i, from := range [...]int{0, 4, 6, 8, 10} {
-		if i > 0 {
-			b = append(b, '-')
-		}
-		to := [...]int{4, 6, 8, 10, 16}[i]
-		b = hex.AppendEncode(b, u[from:to])
+	text := [36]byte{8: '-', 13: '-', 18: '-', 23: '-'}
+	for i, at := range [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} {
+		text[at], text[at+1] = digits[u[i]>>4], digits[u[i]&0x0f]
 	}
-	return b
+	return append(b, text[:]...)
 }
+
+const digits = "0123456789abcdef"

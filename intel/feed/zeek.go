@@ -36,15 +36,14 @@ func (s *set) intel(tombstones bool) []byte {
 	} else {
 		w.b = append(w.b, intelHeader...)
 	}
-	for entries := range s.byAddr() {
-		w.b = entries[0].Endpoint.Addr.AppendTo(w.b)
-		w.line("Intel::ADDR", entries)
-	}
-	for entries := range s.byName() {
-		w.b = append(w.b, entries[0].Name...)
-		w.line("Intel::DOMAIN", entries)
-	}
-	return w.b
+	indicators := slices.AppendSeq(slices.Collect(s.byAddr()), s.byName())
+	return inParts(w.b, len(indicators), func(b []byte, from, to int) []byte {
+		w := intelWriter{b: b, remove: tombstones}
+		for _, entries := range indicators[from:to] {
+			w.line(entries)
+		}
+		return w.b
+	})
 }
 
 // intelWriter writes lines; its slices are used again for each.
@@ -56,8 +55,8 @@ type intelWriter struct {
 	desc   []byte
 }
 
-// line writes what follows the indicator: all that is known of its entries.
-func (w *intelWriter) line(kind string, entries []*Entry) {
+// line writes the indicator of one address or name, and all that is known of its entries.
+func (w *intelWriter) line(entries []*Entry) {
 	w.ports, w.coins = w.ports[:0], w.coins[:0]
 	newest := entries[0]
 	for _, e := range entries {
@@ -106,9 +105,13 @@ func (w *intelWriter) line(kind string, entries []*Entry) {
 		w.desc = append(w.desc, reason...)
 	}
 
-	w.b = append(w.b, '\t')
-	w.b = append(w.b, kind...)
-	w.b = append(w.b, '\t')
+	if newest.Name == "" {
+		w.b = newest.Endpoint.Addr.AppendTo(w.b)
+		w.b = append(w.b, "\tIntel::ADDR\t"...)
+	} else {
+		w.b = append(w.b, newest.Name...)
+		w.b = append(w.b, "\tIntel::DOMAIN\t"...)
+	}
 	w.b = append(w.b, Source...)
 	w.b = append(w.b, '\t')
 	w.b = appendZeek(w.b, w.desc)
