@@ -108,25 +108,25 @@ func twice(t *testing.T, check func(testing.TB, prober.Config)) {
 	check(t, loopback())
 }
 
-func newProber(t testing.TB, cfg prober.Config, auditor prober.Auditor) *prober.Prober {
-	t.Helper()
+func newProber(tb testing.TB, cfg prober.Config, auditor prober.Auditor) *prober.Prober {
+	tb.Helper()
 	p, err := prober.New(cfg, auditor, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
 
-func start(t testing.TB, opts spar.Options) *spar.Server {
-	t.Helper()
+func start(tb testing.TB, opts spar.Options) *spar.Server {
+	tb.Helper()
 	if opts.Addr == "" {
 		opts.Addr = "127.0.0.1:0"
 	}
-	s, err := spar.Start(t.Context(), opts)
+	s, err := spar.Start(tb.Context(), opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return s
 }
 
@@ -230,14 +230,14 @@ func evidence(r prober.Result) string {
 }
 
 // checkBounds checks what must hold of every probe.
-func checkBounds(t testing.TB, server *spar.Server, r prober.Result, log *trail) {
-	t.Helper()
+func checkBounds(tb testing.TB, server *spar.Server, r prober.Result, log *trail) {
+	tb.Helper()
 	// The same as the server saw it, which may take note of an end a moment later.
 	if seen := server.Seen(); seen.Bytes > prober.MaxSent || seen.Time > prober.MaxConnectionTime+2*time.Second {
-		t.Errorf("the server saw %+v", seen)
+		tb.Errorf("the server saw %+v", seen)
 	}
 	if accepted := server.Accepted(); accepted != r.Connections || accepted > prober.MaxConnections {
-		t.Errorf("%d connections accepted, %d told", accepted, r.Connections)
+		tb.Errorf("%d connections accepted, %d told", accepted, r.Connections)
 	}
 	for _, talk := range r.Talks {
 		atOnce := 0
@@ -247,46 +247,46 @@ func checkBounds(t testing.TB, server *spar.Server, r prober.Result, log *trail)
 			}
 		}
 		if atOnce > prober.MaxParallel {
-			t.Errorf("%d connections at once", atOnce)
+			tb.Errorf("%d connections at once", atOnce)
 		}
 	}
 	if r.Duration > prober.MaxEndpointTime+2*time.Second {
-		t.Errorf("took %v", r.Duration)
+		tb.Errorf("took %v", r.Duration)
 	}
 	for _, talk := range r.Talks {
 		if talk.BytesRead > prober.MaxRead || talk.BytesSent > prober.MaxSent || talk.Duration > prober.MaxConnectionTime+2*time.Second {
-			t.Errorf("connection out of bounds: %+v", talk)
+			tb.Errorf("connection out of bounds: %+v", talk)
 		}
 	}
 	for _, e := range r.Evidence {
-		printable(t, e.Summary, 512)
+		printable(tb, e.Summary, 512)
 		if len(e.Transcript) > prober.MaxTranscript {
-			t.Errorf("transcript of %d lines", len(e.Transcript))
+			tb.Errorf("transcript of %d lines", len(e.Transcript))
 		}
 		for _, line := range e.Transcript {
-			printable(t, line, prober.MaxMessage)
+			printable(tb, line, prober.MaxMessage)
 		}
 	}
-	printable(t, r.Reason, 512)
+	printable(tb, r.Reason, 512)
 	records := log.all()
 	if len(records) != 1+r.Connections || records[0].Event != audit.EventProbe {
-		t.Errorf("%d audit records for %d connections, want one more: %+v", len(records), r.Connections, records)
+		tb.Errorf("%d audit records for %d connections, want one more: %+v", len(records), r.Connections, records)
 	}
 	for _, rec := range records[min(1, len(records)):] {
 		if rec.Event != audit.EventConnection || rec.Endpoint != r.Endpoint.String() || rec.Outcome == "" || rec.Verdict == "" {
-			t.Errorf("audit record %+v", rec)
+			tb.Errorf("audit record %+v", rec)
 		}
 	}
 }
 
-func printable(t testing.TB, s string, most int) {
-	t.Helper()
+func printable(tb testing.TB, s string, most int) {
+	tb.Helper()
 	if len(s) > most {
-		t.Errorf("%d bytes, want at most %d: %.80q", len(s), most, s)
+		tb.Errorf("%d bytes, want at most %d: %.80q", len(s), most, s)
 	}
 	for i := range len(s) {
 		if s[i] < 0x20 || s[i] > 0x7e {
-			t.Errorf("byte %#x in %q", s[i], s)
+			tb.Errorf("byte %#x in %q", s[i], s)
 			return
 		}
 	}
@@ -316,8 +316,9 @@ func TestOthers(t *testing.T) {
 		for _, mode := range []spar.TLS{spar.Plain, spar.Only} {
 			t.Run(fmt.Sprintf("%s/%d", name, mode), func(t *testing.T) {
 				t.Parallel()
-				twice(t, func(t testing.TB, cfg prober.Config) {
-					askOther(t, name, mode, cfg)
+				twice(t, func(tb testing.TB, cfg prober.Config) {
+					tb.Helper()
+					askOther(tb, name, mode, cfg)
 				})
 			})
 		}
@@ -325,23 +326,23 @@ func TestOthers(t *testing.T) {
 }
 
 // askOther asks one that is no pool.
-func askOther(t testing.TB, name string, mode spar.TLS, cfg prober.Config) {
-	t.Helper()
-	server := start(t, spar.Options{Dialect: name, TLS: mode})
+func askOther(tb testing.TB, name string, mode spar.TLS, cfg prober.Config) {
+	tb.Helper()
+	server := start(tb, spar.Options{Dialect: name, TLS: mode})
 	log := &trail{}
-	got := newProber(t, cfg, log).Probe(t.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
+	got := newProber(tb, cfg, log).Probe(tb.Context(), endpoint(server.Addr()), prober.ProbeOptions{})
 	// Of those that say more than is read it depends on TLS's own bytes which bound they reach first.
 	endless := slices.Contains([]string{"http-gzip-bomb", "http-headers", "http-chunks"}, name) && got.Status == minecanary.NotPool
 	if want := wantOther(name); got.Status != want && !endless {
-		t.Errorf("got %s %s, want %s: %s\n%s", got.Status, got.Dialect, want, got.Reason, transcripts(got))
+		tb.Errorf("got %s %s, want %s: %s\n%s", got.Status, got.Dialect, want, got.Reason, transcripts(got))
 	}
 	if (got.Dialect != "" || got.Coin != "") && got.Status != minecanary.Node {
-		t.Errorf("dialect %q, coin %q of no pool", got.Dialect, got.Coin)
+		tb.Errorf("dialect %q, coin %q of no pool", got.Dialect, got.Coin)
 	}
 	if got.Duration > cfg.EndpointTime+time.Second {
-		t.Errorf("took %v", got.Duration)
+		tb.Errorf("took %v", got.Duration)
 	}
-	checkBounds(t, server, got, log)
+	checkBounds(tb, server, got, log)
 }
 
 // TestRandom asks 1,000 random partners and wants no wrong verdict.
