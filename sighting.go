@@ -42,7 +42,8 @@ type Sighting struct {
 	// also each name on the way of CNAMEs, as a sighting of its own. "" for SightedMining and SightedRule.
 	Name string
 
-	// Protocol is what mining.log calls it: stratum-v1, monero, ethproxy, getwork, eth-getwork; "" if unknown.
+	// Protocol is what mining.log calls it: stratum-v1, monero, ethproxy, getwork, eth-getwork; zcash, ethereum-stratum, grin,
+	// beam, getblocktemplate by Suricata's rules alone; "" if unknown.
 	Protocol string
 	// ByServer tells that a line of the server gave the protocol away, not (only) the client's.
 	ByServer bool

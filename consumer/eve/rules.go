@@ -24,7 +24,7 @@ const handshakeMark = `"` + HandshakeFlowbit + `"`
 // the packet that holds the line: the source is who said it.
 type PassiveRule struct {
 	SID uint32
-	// Protocol is the name of the protocol, as mining.log has it.
+	// Protocol is the name of the protocol, as mining.log has it, or else as the prober's verdicts do.
 	Protocol string
 	// Server tells that the line is one of the server.
 	Server bool
@@ -44,6 +44,17 @@ var passive = [...]PassiveRule{
 	{9000017, "zcash", true},
 	{9000018, "ethereum-stratum", false}, // EthereumStratum/1.0.0
 	{9000019, "ethereum-stratum", true},
+	{9000020, "grin", false},
+	{9000021, "grin", true},
+	{9000022, "beam", false},
+	{9000023, "beam", true},
+	{9000024, "eth-getwork", false}, // from here on HTTP
+	{9000025, "eth-getwork", true},
+	{9000026, "getwork", false},
+	{9000027, "getwork", true},
+	{9000028, "getwork", false}, // a header of mining programs
+	{9000029, "getwork", true},  // a header of pools
+	{9000030, "getblocktemplate", false},
 }
 
 // passiveRule gives the rule of a number.

@@ -200,7 +200,7 @@ func TestSightingOutcomes(t *testing.T) {
 		{"a rule for mining over DNS and TCP", minerLine, []string{"dest_port", "5353", "app_proto", `"dns"`}, skip("alert")},
 		{"a rule for mining over UDP", minerLine, []string{"proto", `"UDP"`}, skip("alert")},
 		{"our number, another generator", minerLine, []string{"alert.signature_id", "9000012", "alert.gid", "3"}, skip("alert")},
-		{"the number after ours", minerLine, []string{"alert.signature_id", "9000020", "alert.category", `""`, "alert.signature", `""`}, skip("alert")},
+		{"the number after ours", minerLine, []string{"alert.signature_id", "9000031", "alert.category", `""`, "alert.signature", `""`}, skip("alert")},
 		{"a number that is none", minerLine, []string{"alert.signature_id", `"x"`}, bad("field")},
 		{"a rule without source", minerLine, []string{"src_ip", ""}, bad("field")},
 		{"a rule without time", minerLine, []string{"timestamp", ""}, bad("field")},
@@ -304,7 +304,7 @@ func TestRules(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if len(rules) != 10 || eve.MeterSID != 9000001 || eve.MeterReversedSID != 9000002 {
+	if len(rules) != 21 || eve.MeterSID != 9000001 || eve.MeterReversedSID != 9000002 {
 		t.Errorf("%d rules", len(rules))
 	}
 	rules[0].SID = 0

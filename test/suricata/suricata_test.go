@@ -29,6 +29,7 @@ const (
 	sidMeter       = 9_000_001
 	sidMeterTurned = 9_000_002
 	sidPassive     = 9_000_010 // the first of the passive rules
+	sidHTTP        = 9_000_024 // the first of those for HTTP
 )
 
 // part gives one of our parts of a configuration by its full path: Suricata looks for others beside its own.
