@@ -33,6 +33,9 @@ redef Mining::probers += {192.0.2.7/32};
 # Its feed, by address and port (feed.dir/pools.dat). In a cluster: on each host.
 redef Mining::pools_file = "/var/lib/minecanary/feed/pools.dat";
 
+# Names of proven pools whose addresses others share (feed.dir/names.dat).
+redef Mining::names_file = "/var/lib/minecanary/feed/names.dat";
+
 # Its feed for the Intel framework (feed.dir/intel.dat), on the manager. What is not
 # written again within item_expiration is gone: Minecanary rewrites every minute.
 @load policy/frameworks/intel/seen
@@ -43,5 +46,7 @@ redef Mining::pools_file = "/var/lib/minecanary/feed/pools.dat";
 redef Intel::read_files += {"/var/lib/minecanary/feed/intel.dat"};
 redef Intel::item_expiration = 10min;
 
-# Options changed while Zeek runs: lines of "Mining::probers<TAB>192.0.2.7/32".
+# Options changed while Zeek runs: lines of "Mining::probers<TAB>192.0.2.7/32". This
+# file and those of the feed need not be there yet: Zeek warns, and reads them when
+# they are.
 redef Config::config_files += {"/etc/zeek/minecanary.dat"};

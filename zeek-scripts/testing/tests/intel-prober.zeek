@@ -1,5 +1,4 @@
 # @TEST-DOC: Connections of our own prober are no matches of the Intel framework.
-# @TEST-GROUP: not-run-yet
 # @TEST-EXEC: zeek -C -r $TRACES/prober.pcap $PACKAGE/intel-pools.zeek %INPUT
 # @TEST-EXEC: zeek-cut id.orig_h id.resp_h seen.indicator seen.where pool_port pool_coin <intel.log >output
 # @TEST-EXEC: zeek-cut note src dst msg <notice.log >>output

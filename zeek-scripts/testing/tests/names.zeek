@@ -1,5 +1,4 @@
 # @TEST-DOC: Names of pools in DNS and TLS, from the option and from the file: once for a client and domain, whatever the case; not for the prober.
-# @TEST-GROUP: not-run-yet
 # @TEST-EXEC: zeek -C -r $TRACES/names.pcap $PACKAGE %INPUT Mining::names_file=names.dat
 # @TEST-EXEC: zeek-cut note src msg sub <notice.log >output
 # @TEST-EXEC: btest-diff output

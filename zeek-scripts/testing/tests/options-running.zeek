@@ -1,5 +1,4 @@
 # @TEST-DOC: Options that change while Zeek runs: the prober is named after its first connection, a domain at start.
-# @TEST-GROUP: not-run-yet
 # @TEST-EXEC: zeek -C -r $TRACES/prober.pcap $PACKAGE %INPUT
 # @TEST-EXEC: zeek-cut id.orig_h id.resp_h protocol <mining.log >output
 # @TEST-EXEC: zeek -C -r $TRACES/names.pcap $PACKAGE %INPUT

@@ -1,5 +1,4 @@
 # @TEST-DOC: Our own prober talks like a miner, either way round: no line, no notice, no service. The miners beside it are found.
-# @TEST-GROUP: not-run-yet
 # @TEST-EXEC: zeek -C -r $TRACES/prober.pcap $PACKAGE %INPUT
 # @TEST-EXEC: zeek-cut id.orig_h id.resp_h protocol turned <mining.log >output
 # @TEST-EXEC: zeek-cut note src dst p <notice.log | sort >>output
