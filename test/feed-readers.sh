@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Has readers that are not ours read the feed: Suricata, BIND's named-checkzone, and stix2 and pymisp from PyPI in a folder
-# that goes away again. As root on Debian it installs what is missing; it needs python3 with venv.
+# that goes away again. As root on Debian it installs what is missing; it needs python3 with venv. Zeek 8 reads it too if
+# zeek is in PATH; Debian has none to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stix2=3.0.2
@@ -17,6 +18,10 @@ if ! command -v named-checkzone >/dev/null 2>&1; then
 	# Lists that are old, or of another mirror, may still do.
 	apt-get -qq -o DPkg::Lock::Timeout=300 update || true
 	apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends bind9-utils
+fi
+
+if ! command -v zeek >/dev/null 2>&1; then
+	echo "no zeek in PATH: TestForeignZeek* will be skipped"
 fi
 
 dir=$(mktemp -d)

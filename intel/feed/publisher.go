@@ -106,6 +106,8 @@ type Publisher struct {
 	awaiting []Approval
 	problems []error
 	status   Status
+	// began is when the feed was to be written first.
+	began time.Time
 
 	// served is what Handler gives, under a lock of its own so that readers do not wait for the disk longer than a rename.
 	served served
@@ -249,8 +251,16 @@ func (p *Publisher) Run(ctx context.Context) error {
 // write brings the files in line with the verdicts; the lock is held.
 func (p *Publisher) write(ctx context.Context, now time.Time) (report Report, err error) {
 	report = Report{At: now, Refused: map[Reason]int{}, HeldBy: map[HoldReason]int{}}
+	if p.began.IsZero() {
+		p.began = now
+	}
 	defer func() {
-		report.Written, report.Stale = p.status.Written, p.status.Stale(now)
+		report.Written = p.status.Written
+		since := p.status
+		if since.Written.IsZero() { // a feed that was never written gets as long
+			since.Written = p.began
+		}
+		report.Stale = since.Stale(now)
 	}()
 	if err := ctx.Err(); err != nil {
 		return report, err

@@ -416,3 +416,22 @@ func TestPublishToTheWorkingDirectory(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestStaleAtStart: a feed that was not written yet gets three heartbeats before it is an alarm.
+func TestStaleAtStart(t *testing.T) {
+	c := &clock{t: verified}
+	p := newPublisher(t, t.TempDir(), c)
+	for _, tt := range []struct {
+		wait  time.Duration
+		stale bool
+	}{{0, false}, {feed.StaleAfter * time.Minute, false}, {time.Second, true}} {
+		c.advance(tt.wait)
+		if r := rewrite(t, p); r.Stale != tt.stale || !r.Written.IsZero() {
+			t.Errorf("after %v more: %+v", tt.wait, r)
+		}
+	}
+	publish(t, p)
+	if r := rewrite(t, p); r.Stale || r.Written.IsZero() {
+		t.Errorf("once it is written: %+v", r)
+	}
+}

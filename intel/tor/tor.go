@@ -293,13 +293,16 @@ type onionooRelay struct {
 // documents alone.
 func (b *builder) onionoo(r io.Reader) {
 	d := json.NewDecoder(r)
-	depth := 0
+	depth, listed := 0, false
 	for !b.full {
 		token, err := d.Token()
 		if errors.Is(err, io.EOF) && depth > 0 {
 			err = io.ErrUnexpectedEOF
 		}
 		if errors.Is(err, io.EOF) {
+			if !listed {
+				b.fail("", "there is no list of relays in it")
+			}
 			return
 		}
 		if err != nil {
@@ -319,6 +322,7 @@ func (b *builder) onionoo(r io.Reader) {
 				b.fail("", "relays is no list")
 				return
 			}
+			listed = true
 			for number := 0; d.More() && !b.full; number++ {
 				var relay onionooRelay
 				if err := d.Decode(&relay); err != nil {

@@ -145,7 +145,7 @@ func TestOnionoo(t *testing.T) {
 	if _, ok := relays.At(netip.MustParseAddr("192.0.2.36"), date(10)); !ok {
 		t.Error("a relay with one wrong address is missing")
 	}
-	for _, broken := range []string{`{"relays":7}`, `{"relays":[7]}`, `{"relays":[`, `{"relays":[]`, `{"`, details[:700]} {
+	for _, broken := range []string{`{"relays":7}`, `{"relays":[7]}`, `{"relays":[`, `{"relays":[]`, `{"`, `{"foo":1}`, `{"x":{"relays":[]}}`, details[:700]} {
 		if _, errs := tor.Parse(strings.NewReader(broken), "x"); len(errs) == 0 {
 			t.Errorf("%.20s… is taken", broken)
 		}
