@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -158,23 +159,23 @@ func start(tb testing.TB, script string, ports int, names map[string]string, arg
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// freePorts finds a run of free ports, low enough for those that the services derive from theirs (port + 10000 and
-// + 20000), and out of the range the kernel takes for outgoing connections.
+// freePorts finds a run of free ports. The kernel takes none of them for outgoing connections (which begin at 32768), nor
+// of those that the services derive from theirs (port + 10, + 100, + 10000 and + 20000).
 func freePorts(tb testing.TB, n int) int {
 	tb.Helper()
-	base := 10000 + (os.Getpid()*131+int(time.Now().UnixNano()/1000))%1500*10%12000
-	for range 200 {
-		if base = base + 130; base > 22000 {
-			base = 10000
-		}
+	const lowest, step, runs = 10000, 130, 20
+	for _, run := range rand.Perm(runs) {
+		base := lowest + run*step
 		free := true
-		for _, port := range []int{base, base + n - 1, base + 10, base + 100, base + 10000, base + 20000} {
-			ln, err := net.Listen("tcp", loopback(port))
-			if err != nil {
-				free = false
-				break
+		for i := range n {
+			for _, port := range []int{base + i, base + 10 + i, base + 100 + i, base + 10000 + i, base + 20000 + i} {
+				ln, err := net.Listen("tcp", loopback(port))
+				if err != nil {
+					free = false
+					continue
+				}
+				_ = ln.Close()
 			}
-			_ = ln.Close()
 		}
 		if free {
 			return base
