@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -1037,11 +1038,40 @@ func (s *site) flush(t *testing.T, name string) {
 	}
 }
 
-// gate is an address where nobody listens until it is opened; then it leads to a service. The port is taken all the time.
+// gate is an address where nobody listens until it is opened; then it leads to a service, while it is not shut. The port is
+// taken all the time.
 type gate struct {
 	fd       int
 	addr, to string
 	ln       net.Listener
+
+	mu     sync.Mutex
+	closed bool
+	conns  []net.Conn
+}
+
+// let lets connections through, or ends them and those to come.
+func (g *gate) let(through bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = !through
+	if through {
+		return
+	}
+	for _, c := range g.conns {
+		_ = c.Close()
+	}
+	g.conns = nil
+}
+
+// pass tells whether a connection may go on, and keeps it then.
+func (g *gate) pass(conns ...net.Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.conns = append(g.conns, conns...)
+	}
+	return !g.closed
 }
 
 func newGate(t *testing.T, to string) *gate {
@@ -1090,6 +1120,10 @@ func (g *gate) open(t *testing.T) {
 			out, err := net.Dial("tcp", g.to)
 			if err != nil {
 				_ = in.Close()
+				continue
+			}
+			if !g.pass(in, out) {
+				_, _ = in.Close(), out.Close()
 				continue
 			}
 			for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
@@ -1248,6 +1282,22 @@ func (s *site) testStartOrders(t *testing.T) {
 				return ""
 			})
 			o.p.committed(t, 20*time.Second, 1)
+			if g := o.gates["redis"]; g != nil && len(o.missing) == 1 { // away once more, and back
+				g.let(false)
+				waitUntil(t, 30*time.Second, func() string {
+					if _, why := s.ready(t, o.p); !strings.Contains(why, signs["redis"]) {
+						return "without Redis it says " + why
+					}
+					return ""
+				})
+				g.let(true)
+				waitUntil(t, 30*time.Second, func() string {
+					if ok, why := s.ready(t, o.p); !ok {
+						return why
+					}
+					return ""
+				})
+			}
 			o.p.stop(t)
 			hits := 0
 			s.read(t, o.name+".hits", func(string, int64, []byte) { hits++ })

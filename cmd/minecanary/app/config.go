@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -21,10 +22,14 @@ func newConfig(e env) *cobra.Command {
 		Short: "tell everything that is wrong with a configuration",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if _, err := loadConfig(checked); err != nil {
+			cfg, err := loadConfig(checked)
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintln(e.stdout, "ok")
+			for _, f := range unread(cfg) {
+				say(e.stderr, "warning: %s", f)
+			}
+			_, err = fmt.Fprintln(e.stdout, "ok")
 			return err
 		},
 	}
@@ -57,4 +62,38 @@ func newConfig(e env) *cobra.Command {
 	}
 	c.AddCommand(check, show, schema)
 	return c
+}
+
+// unread tells which of the files that serve reads at its start cannot be read here. The configuration may be meant for
+// another machine, so that is no error yet.
+func unread(cfg *config.Config) (out []string) {
+	for _, f := range []struct {
+		key   string
+		files []string
+	}{
+		{"lists.allow", cfg.Lists.Allow},
+		{"lists.block", cfg.Lists.Block},
+		{"lists.tor", cfg.Lists.Tor},
+		{"lists.wallets", cfg.Lists.Wallets},
+		{"prober.deny", cfg.Prober.Deny},
+		{"prober.hold", cfg.Prober.Hold},
+		{"prober.as_database", []string{cfg.Prober.ASDatabase}},
+		{"catalogue.files", cfg.Catalogue.Files},
+		{"catalogue.marks", cfg.Catalogue.Marks},
+		{"watch.list", []string{cfg.Watch.List}},
+	} {
+		for _, name := range f.files {
+			if name == "" {
+				continue
+			}
+			file, err := os.Open(name)
+			if err == nil {
+				err = file.Close()
+			}
+			if err != nil {
+				out = append(out, fmt.Sprintf("%s: %v", f.key, err))
+			}
+		}
+	}
+	return out
 }

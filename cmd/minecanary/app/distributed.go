@@ -38,6 +38,8 @@ const (
 	topicsWithin = time.Minute
 	// askAgain is the pause between two looks at a service that is not there yet.
 	askAgain = time.Second
+	// askStill is the pause between two looks at a service that was there.
+	askStill = 5 * time.Second
 )
 
 // tlsConfig reads the files of a connection's TLS: ca, cert and key may be empty. what is the section that errors name.
@@ -350,6 +352,25 @@ func (s *service) badMessage(bad decode.Bad) error {
 		}
 	}
 	return s.bad.take(bad)
+}
+
+// watchOver asks for a service from time to time, so that /readyz tells when it is away. Whoever needs it waits by itself.
+func (s *service) watchOver(ctx context.Context, what string, ask func(context.Context) error) error {
+	tick := time.NewTicker(askStill)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		asked, cancel := context.WithTimeout(ctx, redisTimeout)
+		err := ask(asked)
+		cancel()
+		if ctx.Err() == nil {
+			s.status.missing.note(what, err)
+		}
+	}
 }
 
 // waitFor asks for a service until it answers; what it does not cure by waiting ends it.

@@ -313,3 +313,27 @@ func TestServing(t *testing.T) {
 		t.Errorf("the default is %s", got)
 	}
 }
+
+// TestConfigCheckFiles: a file that is named and not there is told, and is no error: the configuration may be meant for
+// another machine.
+func TestConfigCheckFiles(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "there")
+	if err := os.WriteFile(there, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "minecanary.yaml")
+	text := "lists: {allow: [" + there + "], tor: [" + filepath.Join(dir, "relays.json") + "]}\nwatch: {list: " +
+		filepath.Join(dir, "wallets.txt") + ", webhook: http://127.0.0.1:9/}\n"
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := runCommand(t, nil, "", "config", "check", "-c", name)
+	if got.code != 0 || got.stdout != "ok\n" {
+		t.Fatalf("%+v", got)
+	}
+	told := strings.Split(strings.TrimSpace(got.stderr), "\n")
+	if len(told) != 2 || !strings.Contains(told[0], "lists.tor: open "+filepath.Join(dir, "relays.json")) || !strings.Contains(told[1], "watch.list: ") {
+		t.Errorf("%q", told)
+	}
+}

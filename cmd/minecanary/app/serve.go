@@ -352,7 +352,11 @@ func (s *service) openInput(e env, positions map[string]minecanary.Position, fol
 		Paths: cfg.Input.Files, Follow: follow, Start: positions, Stdin: e.stdin,
 		OnError: func(path string, err error) {
 			s.status.inputErrors.Inc()
-			s.log.Error("input", slog.String("file", path), slog.Any("error", err))
+			say := s.log.Error
+			if errors.Is(err, files.ErrMissed) { // perhaps: a log that the sensor makes only when it has something may be gone, read to its end
+				say = s.log.Warn
+			}
+			say("input", slog.String("file", path), slog.Any("error", err))
 		},
 	})
 	if err != nil {
@@ -506,6 +510,7 @@ func (s *service) run(parent context.Context) error {
 				return err
 			}
 			g.Go(func() error { return s.lists.follow(ctx) })
+			g.Go(func() error { return s.watchOver(ctx, "redis", s.await) })
 		}
 		s.log.Info("started", slog.String("version", thisBuild().Version), slog.String("scorer", s.cfg.Score.Scorer), slog.String("probe", s.cfg.Prober.Mode))
 		err := pump(ctx, s.source, s.stage, s.engine, s.ours, s.saw())

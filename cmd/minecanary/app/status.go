@@ -95,7 +95,7 @@ type pipelineCollector struct{ *service }
 // stuckFor is how long a write may take before the service counts as not ready.
 const stuckFor = 10 * time.Second
 
-// missing keeps, of the services elsewhere that have not answered since the start, why.
+// missing keeps, of the services elsewhere that do not answer, why.
 type missing struct {
 	mu  sync.Mutex
 	why map[string]error
