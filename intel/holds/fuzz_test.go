@@ -3,6 +3,7 @@ package holds_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/minecanary/minecanary/intel/holds"
@@ -12,6 +13,8 @@ import (
 func FuzzHolds(f *testing.F) {
 	f.Add([]byte("198.51.100.1:3333 expires=2027-01-01 by user a: why\n[2001:db8::1]:1 by : \n"))
 	f.Add([]byte("# nothing\n"))
+	f.Add([]byte("198.51.100.1:3333 # expires=soon " + strings.Repeat("long ", 95) + "\n"))
+	f.Add([]byte("# " + strings.Repeat("é", 700)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file := filepath.Join(t.TempDir(), holds.FileName)
 		if err := os.WriteFile(file, data, 0o600); err != nil {

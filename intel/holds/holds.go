@@ -28,8 +28,12 @@ const FileName = "hold.txt"
 // Max is how many endpoints may be held at a time.
 const Max = 10_000
 
-// MaxReason is how much of a reason is kept, in bytes.
-const MaxReason = 300
+// MaxReason and MaxBy are how much of a reason and of a name are kept, in bytes. Both and what is between them have to be a
+// reason of the list (lists.MaxReason).
+const (
+	MaxReason = 300
+	MaxBy     = 100
+)
 
 // ErrFull tells that Max endpoints are held already.
 var ErrFull = fmt.Errorf("%d endpoints are held already", Max)
@@ -99,7 +103,7 @@ func (h *Holds) List(context.Context) ([]Hold, error) {
 // Put holds an endpoint, in place of what was said of it before. It is on disk when Put returns; the error is ErrFull, or
 // the file's, and then nothing has changed.
 func (h *Holds) Put(_ context.Context, held Hold) error {
-	held.Reason, held.By = clean(held.Reason), strings.ReplaceAll(clean(held.By), ": ", " ")
+	held.Reason, held.By = clean(held.Reason, MaxReason), strings.ReplaceAll(clean(held.By, MaxBy), ": ", " ")
 	held.Until = held.Until.UTC().Truncate(time.Second)
 	return h.change(func(m map[minecanary.Endpoint]Hold) error {
 		if _, had := m[held.Endpoint]; !had && len(m) >= Max {
@@ -153,7 +157,11 @@ func (h *Holds) save() error {
 		if !held.Until.IsZero() {
 			b.WriteString(" expires=" + held.Until.Format(time.RFC3339))
 		}
-		b.WriteString(" by " + held.By + ": " + held.Reason + "\n")
+		if held.By != "" {
+			b.WriteString(" by " + held.By + ": " + held.Reason + "\n")
+		} else { // a line of somebody's own
+			b.WriteString(" # " + held.Reason + "\n")
+		}
 	}
 	if err := safefile.Replace(h.file, b.Bytes(), 0o640); err != nil {
 		return fmt.Errorf("holds: %w", err)
@@ -161,12 +169,12 @@ func (h *Holds) save() error {
 	return nil
 }
 
-// clean makes one line of printable text, so that no reason can become an entry.
-func clean(s string) string {
+// clean makes one line of printable text of at most so many bytes, so that no reason can become an entry.
+func clean(s string, most int) string {
 	s = strings.ToValidUTF8(s, "?")
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }), " ")
-	if len(s) > MaxReason {
-		s = strings.ToValidUTF8(s[:MaxReason], "")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "")
 	}
 	if s == "" {
 		return "-"
