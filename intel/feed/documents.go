@@ -35,13 +35,7 @@ func (s *set) json() []byte {
 	b = append(b, `{"version":1,"source":"`+Source+`","at":"`...)
 	b = appendTime(b, s.opts.At)
 	b = append(b, `","entries":[`...)
-	entries := s.all()
-	b = inParts(b, len(entries), func(b []byte, from, to int) []byte {
-		for i, e := range entries[from:to] {
-			b = appendObject(appendSep(b, from+i), e)
-		}
-		return b
-	})
+	b = rows(b, s.all(), func(b []byte, i int, e *Entry) []byte { return appendObject(appendSep(b, i), e) })
 	return append(b, "\n]}\n"...)
 }
 
@@ -129,13 +123,7 @@ func (s *set) stix() []byte {
 	b = append(b, `","objects":[`+"\n"...)
 	b = append(b, `{"type":"identity","spec_version":"2.1","id":"`+stixIdentity+`","created":"`+stixEpoch+`","modified":"`+stixEpoch+
 		`","name":"Minecanary","identity_class":"system"},`+"\n"+tlpAmberObject...)
-	entries := s.indicators()
-	b = inParts(b, len(entries), func(b []byte, from, to int) []byte {
-		for _, e := range entries[from:to] {
-			b = s.appendIndicator(b, e)
-		}
-		return b
-	})
+	b = rows(b, s.indicators(), func(b []byte, _ int, e *Entry) []byte { return s.appendIndicator(b, e) })
 	return append(b, "\n]}\n"...)
 }
 
@@ -249,13 +237,7 @@ func (s *set) misp() [][]byte {
 	event = append(event, `{"Event":{"uuid":"`+mispEvent+`","published":true,"publish_timestamp":"`...)
 	event = append(event, at...)
 	event = append(event, `",`+head+`,"Attribute":[`...)
-	entries := s.indicators()
-	event = inParts(event, len(entries), func(b []byte, from, to int) []byte {
-		for i, e := range entries[from:to] {
-			b = s.appendAttribute(appendSep(b, from+i), e)
-		}
-		return b
-	})
+	event = rows(event, s.indicators(), func(b []byte, i int, e *Entry) []byte { return s.appendAttribute(appendSep(b, i), e) })
 	event = append(event, "\n]}}\n"...)
 
 	manifest := []byte(`{"` + mispEvent + `":{` + head + "}}\n")

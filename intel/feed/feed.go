@@ -269,6 +269,16 @@ func (s *set) room(head, entry, texts int) []byte {
 // partSize is how many items a part of a file has. A part of the longest form fits into a processor's cache.
 const partSize = 512
 
+// rows adds to b what row gives for each entry and its number, in parts.
+func rows(b []byte, entries []*Entry, row func(b []byte, i int, e *Entry) []byte) []byte {
+	return inParts(b, len(entries), func(b []byte, from, to int) []byte {
+		for i := from; i < to; i++ {
+			b = row(b, i, entries[i])
+		}
+		return b
+	})
+}
+
 // inParts adds to b what part gives for n items from one number to another. The parts are made at once, one to a
 // processor, and added in their order.
 func inParts(b []byte, n int, part func(b []byte, from, to int) []byte) []byte {

@@ -50,13 +50,7 @@ const csvRow = 170
 func (s *set) csv() []byte {
 	b := s.room(len(csvHeader), csvRow, 1)
 	b = append(b, csvHeader...)
-	entries := s.all()
-	return inParts(b, len(entries), func(b []byte, from, to int) []byte {
-		for _, e := range entries[from:to] {
-			b = appendRow(b, e)
-		}
-		return b
-	})
+	return rows(b, s.all(), func(b []byte, _ int, e *Entry) []byte { return appendRow(b, e) })
 }
 
 // appendRow adds the row of an entry.

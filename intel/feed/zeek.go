@@ -29,15 +29,14 @@ const (
 
 // intel gives the file of the Intel framework, with tombstones if the sensor can bury.
 func (s *set) intel(tombstones bool) []byte {
-	w := intelWriter{b: s.room(len(removeHeader), intelLine, 1), remove: tombstones}
+	b := s.room(len(removeHeader), intelLine, 1)
 	if tombstones {
-		w.b = append(w.b, removeHeader...)
-		s.tombstones(&w)
+		b = s.tombstones(append(b, removeHeader...))
 	} else {
-		w.b = append(w.b, intelHeader...)
+		b = append(b, intelHeader...)
 	}
 	indicators := slices.AppendSeq(slices.Collect(s.byAddr()), s.byName())
-	return inParts(w.b, len(indicators), func(b []byte, from, to int) []byte {
+	return inParts(b, len(indicators), func(b []byte, from, to int) []byte {
 		w := intelWriter{b: b, remove: tombstones}
 		for _, entries := range indicators[from:to] {
 			w.line(entries)
@@ -145,7 +144,7 @@ func (w *intelWriter) line(entries []*Entry) {
 
 // tombstones writes a line for each removed indicator that is not published. They come before the others: of two lines of
 // one indicator the last counts.
-func (s *set) tombstones(w *intelWriter) {
+func (s *set) tombstones(b []byte) []byte {
 	addrs, names := map[netip.Addr]bool{}, map[string]bool{}
 	for _, e := range s.addrs {
 		addrs[e.Endpoint.Addr] = true
@@ -172,11 +171,12 @@ func (s *set) tombstones(w *intelWriter) {
 	slices.Sort(deadNames)
 	const rest = "\t" + Source + "\tRemoved\t-\tF\t-\t-\tT\n"
 	for _, a := range deadAddrs {
-		w.b = append(a.AppendTo(w.b), "\tIntel::ADDR"+rest...)
+		b = append(a.AppendTo(b), "\tIntel::ADDR"+rest...)
 	}
 	for _, n := range deadNames {
-		w.b = append(append(w.b, n...), "\tIntel::DOMAIN"+rest...)
+		b = append(append(b, n...), "\tIntel::DOMAIN"+rest...)
 	}
+	return b
 }
 
 // pools gives the file of pools.zeek. The columns coin and protocol are not optional there, an unset one would cost the

@@ -166,21 +166,24 @@ func freePorts(tb testing.TB, n int) int {
 	const lowest, step, runs = 10000, 130, 20
 	for _, run := range rand.Perm(runs) {
 		base := lowest + run*step
-		free := true
-		for i := range n {
-			for _, port := range []int{base + i, base + 10 + i, base + 100 + i, base + 10000 + i, base + 20000 + i} {
-				ln, err := net.Listen("tcp", loopback(port))
-				if err != nil {
-					free = false
-					continue
-				}
-				_ = ln.Close()
-			}
-		}
-		if free {
+		if free(base, n) {
 			return base
 		}
 	}
 	tb.Fatal("no free ports")
 	return 0
+}
+
+// free tells whether nobody listens at n ports, nor at those derived from them.
+func free(base, n int) bool {
+	for port := base; port < base+n; port++ {
+		for _, offset := range []int{0, 10, 100, 10000, 20000} {
+			ln, err := net.Listen("tcp", loopback(port+offset))
+			if err != nil {
+				return false
+			}
+			_ = ln.Close()
+		}
+	}
+	return true
 }

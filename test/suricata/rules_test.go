@@ -79,11 +79,7 @@ type said struct {
 
 // TestPassiveRules: which rules fire on which messages, each in a connection of its own.
 func TestPassiveRules(t *testing.T) {
-	tests := []struct {
-		name string
-		talk []said
-		want []int
-	}{
+	tests := []exchange{
 		// Stratum v1.
 		{"subscribe", one(client, `{"id":1,"method":"mining.subscribe","params":[]}`+"\n"), []int{9000010}},
 		{"spaces", one(client, `{ "id" : 1 , "method" : "mining.subscribe" , "params" : [ "cgminer/4.10.0" ] }`+"\n"), []int{9000010}},
@@ -260,22 +256,13 @@ func TestPassiveRules(t *testing.T) {
 		{"JSON that never ends", one(client, `{"id":1,"method":"x","params":["`+strings.Repeat("mining.", 200)), nil},
 		{"braces that never end", one(client, strings.Repeat(`{"method":`, 140)+`"mining.subscribe"`), nil},
 	}
-	for _, start := range starts {
-		t.Run(start.name, func(t *testing.T) {
-			var c capture
-			want, names := map[string][]int{}, map[string]string{}
-			for _, tt := range tests {
-				names[start.talk(&c, tt.talk)] = tt.name
-				// What is cut into pieces is put together again only where there is a session.
-				if len(tt.want) > 0 && (len(tt.talk) < 9 || len(start.args) == 0) {
-					want[tt.name] = tt.want
-				}
-			}
-			if diff := cmp.Diff(want, fired(t, &c, names, start.args...)); diff != "" {
-				t.Errorf("sids by message (-want +got):\n%s", diff)
-			}
-		})
-	}
+	// What is cut into pieces is put together again only where there is a session.
+	hold(t, tests, func(tt exchange) []int {
+		if len(tt.talk) < 9 {
+			return tt.want
+		}
+		return nil
+	})
 }
 
 // post gives a request with a body.
@@ -328,11 +315,7 @@ const (
 func TestPassiveRulesHTTP(t *testing.T) {
 	template := `{"result":{"bits":"1d00ffff","height":9,"previousblockhash":"` + hex(64) + `","target":"` + hex(64) + `","transactions":[{"data":"` + padded() + `"}]},"error":null,"id":1}`
 	const miner, fromPool = "X-Mining-Extensions: midstate", "X-Roll-NTime: expire=10"
-	tests := []struct {
-		name string
-		talk []said
-		want []int
-	}{
+	tests := []exchange{
 		// Ethereum.
 		{"getWork", one(client, post(ethGetWork)), []int{9000024}},
 		{"getWork, params first", one(client, post(`{ "params" : [], "id" : 1, "method" : "eth_getWork" }`)), []int{9000024}},
@@ -426,24 +409,10 @@ func TestPassiveRulesHTTP(t *testing.T) {
 		{"a client that says what old pools say", one(client, post(getWork(padded()), fromPool)), nil},
 		{"braces that never end", one(client, post(strings.Repeat(`{"params":`, 140)+`"eth_getWork"`)), nil},
 	}
-	for _, start := range starts {
-		t.Run(start.name, func(t *testing.T) {
-			var c capture
-			want, names := map[string][]int{}, map[string]string{}
-			for _, tt := range tests {
-				names[start.talk(&c, tt.talk)] = tt.name
-				for _, sid := range tt.want {
-					// Without a session there is no HTTP; what stands in a segment of its own is seen for all that.
-					if len(start.args) == 0 || sid < sidHTTP {
-						want[tt.name] = append(want[tt.name], sid)
-					}
-				}
-			}
-			if diff := cmp.Diff(want, fired(t, &c, names, start.args...)); diff != "" {
-				t.Errorf("sids by message (-want +got):\n%s", diff)
-			}
-		})
-	}
+	// Without a session there is no HTTP; what stands in a segment of its own is seen for all that.
+	hold(t, tests, func(tt exchange) []int {
+		return slices.DeleteFunc(slices.Clone(tt.want), func(sid int) bool { return sid >= sidHTTP })
+	})
 }
 
 // TestPassiveRulesHTTPAtOnce: the alerts on a request and an answer come with the next packet of who sent them, here the
@@ -507,6 +476,37 @@ func (s *start) talk(c *capture, talk []said) (client string) {
 	}
 	s.end(k)
 	return k.client.Addr().String()
+}
+
+// exchange is what is said on a connection of its own, and the sids of the rules that are to fire on it, in order.
+type exchange struct {
+	name string
+	talk []said
+	want []int
+}
+
+// hold wants of each start the rules to fire as told; alone gives those that fire where there is no session.
+func hold(t *testing.T, tests []exchange, alone func(exchange) []int) {
+	t.Helper()
+	for _, start := range starts {
+		t.Run(start.name, func(t *testing.T) {
+			var c capture
+			want, names := map[string][]int{}, map[string]string{}
+			for _, tt := range tests {
+				names[start.talk(&c, tt.talk)] = tt.name
+				sids := tt.want
+				if len(start.args) > 0 {
+					sids = alone(tt)
+				}
+				if len(sids) > 0 {
+					want[tt.name] = sids
+				}
+			}
+			if diff := cmp.Diff(want, fired(t, &c, names, start.args...)); diff != "" {
+				t.Errorf("sids by message (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 // fired gives the sids that fire on each connection of a capture. names tells the connections by their clients.

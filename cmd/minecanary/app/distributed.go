@@ -356,40 +356,32 @@ func (s *service) badMessage(bad decode.Bad) error {
 
 // watchOver asks for a service from time to time, so that /readyz tells when it is away. Whoever needs it waits by itself.
 func (s *service) watchOver(ctx context.Context, what string, ask func(context.Context) error) error {
-	tick := time.NewTicker(askStill)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		asked, cancel := context.WithTimeout(ctx, redisTimeout)
-		err := ask(asked)
-		cancel()
-		if ctx.Err() == nil {
-			s.status.missing.note(what, err)
-		}
+	return every(ctx, askStill, func() { _ = s.askFor(ctx, what, ask) }) // noted, which is all there is to do
+}
+
+// askFor asks once for a service and notes whether it answers, unless the context ended.
+func (s *service) askFor(ctx context.Context, what string, ask func(context.Context) error) error {
+	asked, cancel := context.WithTimeout(ctx, redisTimeout)
+	defer cancel()
+	err := ask(asked)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
+	s.status.missing.note(what, err)
+	return err
 }
 
 // waitFor asks for a service until it answers; what it does not cure by waiting ends it.
 func (s *service) waitFor(ctx context.Context, what string, ask func(context.Context) error) error {
 	for {
-		asked, cancel := context.WithTimeout(ctx, redisTimeout)
-		err := ask(asked)
-		cancel()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		s.status.missing.note(what, err)
-		if err == nil {
-			return nil
-		}
-		if errors.Is(err, redis.ErrUnfit) {
+		switch err := s.askFor(ctx, what, ask); {
+		case err == nil, errors.Is(err, redis.ErrUnfit):
 			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		default:
+			s.failing(what)(err)
 		}
-		s.failing(what)(err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
